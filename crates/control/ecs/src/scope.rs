@@ -1,0 +1,48 @@
+//! The account and region that a request is about: the first part of every key, and the middle of every ARN.
+
+use estiva_model::{AccountId, Arn, Caller, Region};
+use serde::{Deserialize, Serialize};
+
+/// An account in a region. Nothing of one scope is visible in another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scope {
+    /// Whose.
+    pub account: AccountId,
+    /// Where.
+    pub region: Region,
+}
+
+impl Scope {
+    /// The scope that the caller's credentials and request name.
+    pub fn of(caller: &Caller) -> Self {
+        Self { account: caller.account.clone(), region: caller.region.clone() }
+    }
+
+    /// A row's key: the scope and `parts`, separated by slashes. No name of ECS holds a slash.
+    pub fn key(&self, parts: &[&str]) -> String {
+        let mut key = format!("{}/{}", self.account, self.region);
+        for part in parts {
+            key.push('/');
+            key.push_str(part);
+        }
+        key
+    }
+
+    /// The ARN of an ECS resource of this scope.
+    pub fn arn(&self, resource: impl Into<String>) -> String {
+        Arn::new("ecs", &self.region, &self.account, resource).to_string()
+    }
+
+    /// The last part of an ECS ARN of this scope whose resource is `kind/…/name`, or `text` itself when it is no ARN.
+    /// `None` for an ARN of another kind, account or region.
+    pub fn name_in<'a>(&self, kind: &str, text: &'a str) -> Option<&'a str> {
+        if !text.starts_with("arn:") {
+            return Some(text);
+        }
+        let arn: Arn = text.parse().ok()?;
+        let here = arn.service == "ecs" && arn.region == self.region.as_str() && arn.account == self.account.as_str();
+        let resource = arn.resource.strip_prefix(kind)?.strip_prefix('/')?;
+        let name = resource.rsplit('/').next().unwrap_or(resource);
+        here.then(|| &text[text.len() - name.len()..])
+    }
+}

@@ -1,0 +1,188 @@
+//! The tasks' rows: what is wanted of a task, and, apart from it, what has been observed.
+
+use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskState, TaskStatus};
+use estiva_planning::placement::Resources;
+use estiva_store::Row;
+use serde::{Deserialize, Serialize};
+
+use crate::scope::Scope;
+use crate::tag::Tags;
+
+/// A task as it was asked for. Written by RunTask and StartTask, and by [`super::stop`] when it has to end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Whose.
+    pub scope: Scope,
+    /// The cluster's name.
+    pub cluster: String,
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// The task definition's family.
+    pub family: String,
+    /// The task definition's revision.
+    pub revision: u32,
+    /// EC2, FARGATE or EXTERNAL.
+    pub launch_type: String,
+    /// The id of the container instance that the task is placed on.
+    pub container_instance: String,
+    /// The cluster of that container instance; another than the task's own for Fargate capacity.
+    pub container_instance_cluster: String,
+    /// The container instance's availability zone.
+    pub availability_zone: String,
+    /// What the control plane wants.
+    pub desired_status: DesiredStatus,
+    /// Why the task has to end.
+    pub stop_code: Option<StopCode>,
+    /// Why the task has to end, or ended, in words.
+    pub stopped_reason: Option<String>,
+    /// `family:NAME` unless the caller said otherwise.
+    pub group: String,
+    /// The caller's word on who started the task.
+    pub started_by: Option<String>,
+    /// Given back as it came.
+    #[serde(with = "estiva_schema::json::verbatim")]
+    pub overrides: api::TaskOverride,
+    /// Whether ExecuteCommand is allowed.
+    pub enable_execute_command: bool,
+    /// The owner's labels.
+    pub tags: Tags,
+    /// What the task takes of its container instance.
+    pub demand: Resources,
+    /// The task's network interface in network mode awsvpc.
+    pub network_interface: Option<NetworkInterface>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+/// The elastic network interface of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInterface {
+    /// A UUID.
+    pub attachment_id: String,
+    /// `eni-` and 17 hexadecimal digits.
+    pub id: String,
+    /// The subnet that the caller named.
+    pub subnet: String,
+    /// Colon-separated.
+    pub mac_address: String,
+    /// Dotted decimal.
+    pub private_ipv4_address: String,
+    /// `address/prefix length` of the subnet's gateway.
+    pub gateway: String,
+}
+
+/// What has been observed of a task. Written by [`super::report`] and [`super::stop`] alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskStatusRow {
+    /// Whose.
+    pub scope: Scope,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The task's id.
+    pub id: String,
+    /// The lifecycle's state.
+    pub state: TaskState,
+}
+
+/// All tasks of a cluster with a desired status.
+pub const BY_CLUSTER_DESIRED: &str = "cluster_desired";
+/// All tasks on a container instance.
+pub const BY_CONTAINER_INSTANCE: &str = "container_instance";
+/// All tasks of a family in a cluster.
+pub const BY_FAMILY: &str = "family";
+/// All tasks of a cluster with a startedBy.
+pub const BY_STARTED_BY: &str = "started_by";
+/// All tasks of a group in a cluster.
+pub const BY_GROUP: &str = "group";
+/// All tasks that use a revision of a task definition.
+pub const BY_TASK_DEFINITION: &str = "task_definition";
+
+impl Row for TaskRow {
+    const TABLE: &'static str = "tasks";
+
+    fn key(&self) -> String {
+        key(&self.scope, &self.cluster, &self.id)
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        let scope = &self.scope;
+        let mut indexes = vec![
+            (BY_CLUSTER_DESIRED, scope.key(&[&self.cluster, self.desired_status.as_str()])),
+            (BY_CONTAINER_INSTANCE, scope.key(&[&self.container_instance_cluster, &self.container_instance])),
+            (BY_FAMILY, scope.key(&[&self.cluster, &self.family])),
+            (BY_GROUP, scope.key(&[&self.cluster, &self.group])),
+            (BY_TASK_DEFINITION, super::super::task_definition::table::revision_key(scope, &self.family, self.revision)),
+        ];
+        if let Some(started_by) = &self.started_by {
+            indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
+        }
+        indexes
+    }
+}
+
+/// All tasks of a cluster in a status.
+pub const BY_CLUSTER_STATUS: &str = "cluster_status";
+/// All tasks in a status, by the time they stopped.
+pub const BY_STOPPED_AT: &str = "stopped_at";
+
+impl Row for TaskStatusRow {
+    const TABLE: &'static str = "task_statuses";
+
+    fn key(&self) -> String {
+        key(&self.scope, &self.cluster, &self.id)
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![(BY_CLUSTER_STATUS, cluster_status_value(&self.scope, &self.cluster, self.state.last_status))]
+    }
+}
+
+/// The value of [`BY_CLUSTER_STATUS`].
+pub fn cluster_status_value(scope: &Scope, cluster: &str, status: TaskStatus) -> String {
+    scope.key(&[cluster, status.as_str()])
+}
+
+/// The key of a task in both tables.
+pub fn key(scope: &Scope, cluster: &str, id: &str) -> String {
+    scope.key(&[cluster, id])
+}
+
+impl TaskRow {
+    /// `arn:aws:ecs:region:account:task/cluster/id`
+    pub fn arn(&self) -> String {
+        self.scope.arn(format!("task/{}/{}", self.cluster, self.id))
+    }
+
+    /// The ARN of one of its containers. ECS gives each container an id of its own; here it follows from the task's
+    /// id and the container's place, so that it need not be kept.
+    pub fn container_arn(&self, place: usize) -> String {
+        self.scope.arn(format!("container/{}/{}/{place:012x}", self.cluster, self.id))
+    }
+}
+
+/// What a client token was used for, so that a repeated call answers as the first did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClientTokenRow {
+    /// Whose.
+    pub scope: Scope,
+    /// RunTask.
+    pub operation: String,
+    /// The caller's.
+    pub token: String,
+    /// SHA-256 of the request, so that the token cannot stand for another.
+    pub request_digest: String,
+    /// The keys of the tasks that the first call made.
+    pub tasks: Vec<String>,
+    /// When the first call was made.
+    pub created_at: Timestamp,
+}
+
+impl Row for ClientTokenRow {
+    const TABLE: &'static str = "client_tokens";
+
+    fn key(&self) -> String {
+        self.scope.key(&[&self.operation, &self.token])
+    }
+}

@@ -1,0 +1,23 @@
+//! Amazon CloudWatch Logs: log groups, log streams and their events.
+//!
+//! Groups and streams are rows of the store; events are not, they lie in segment files (`event/storage`), and a put writes
+//! nothing to the store. A name leads to a row, and a row to the id that files are named by: what is deleted and created anew
+//! under the same name shares nothing with what was there before.
+
+mod error;
+mod event;
+mod group;
+mod reference;
+mod service;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use error::OpenError;
+pub use event::storage::{EngineError, Options};
+pub use service::{Clock, LogsService};
+
+/// Adds the tables of this service to a schema.
+pub fn tables(schema: estiva_store::Schema) -> estiva_store::Schema {
+    schema.table::<group::LogGroupRow>().table::<stream::LogStreamRow>()
+}

@@ -1,0 +1,50 @@
+//! Creating and deleting log streams.
+
+use estiva_api_logs::Error;
+use estiva_api_logs::types::{CreateLogStreamRequest, DeleteLogStreamRequest};
+use estiva_schema::Request;
+use estiva_store::Row;
+
+use super::table::{LogStreamRow, find};
+use crate::LogsService;
+use crate::error;
+use crate::group;
+use crate::reference::{Scope, illegal, is_stream_name};
+
+/// CreateLogStream.
+pub(crate) async fn create(service: &LogsService, request: Request<CreateLogStreamRequest>) -> Result<(), Error> {
+    let Request { input, caller, .. } = request;
+    if !is_stream_name(&input.log_stream_name) {
+        return Err(illegal(&input.log_stream_name, "logStreamName", "[^:*]*"));
+    }
+    let (scope, now) = (Scope::of(&caller), service.now());
+    let created = service.store.update(|tx| {
+        let group = group::find(tx, &scope, &input.log_group_name)?;
+        let row = LogStreamRow {
+            group: group.id().to_string(),
+            name: input.log_stream_name,
+            created_revision: tx.revision(),
+            created: now,
+        };
+        if tx.contains::<LogStreamRow>(&row.key()) {
+            return Err(Error::resource_already_exists_exception("The specified log stream already exists"));
+        }
+        tx.put(row);
+        Ok(())
+    });
+    created.await.map_err(error::update)
+}
+
+/// DeleteLogStream: its events go with it.
+pub(crate) async fn delete(service: &LogsService, request: Request<DeleteLogStreamRequest>) -> Result<(), Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let deleted = service.store.update(|tx| {
+        let group = group::find(tx, &scope, &input.log_group_name)?;
+        let row = find(tx, group.id(), &input.log_stream_name)?;
+        tx.delete::<LogStreamRow>(&row.key());
+        Ok((group.id(), row.id()))
+    });
+    let (group, stream) = deleted.await.map_err(error::update)?;
+    service.blocking(move |engine| engine.delete_stream(group, stream)).await
+}

@@ -1,0 +1,10 @@
+//! The API of Amazon CloudWatch Logs: its types, its operations as the trait [`Logs`], and the [`Endpoint`] that puts one behind the edge.
+//!
+//! Everything but this page is generated from `models/logs.json`.
+
+mod generated;
+
+pub use generated::errors::Error;
+pub use generated::operation_schema::SERVICE;
+pub use generated::operations::*;
+pub use generated::{operation_schema, schema, types};

@@ -1,0 +1,10 @@
+//! Calls AWS APIs: how the node agent speaks with the control plane.
+
+mod call;
+mod error;
+mod transport;
+mod upgrade;
+
+pub use call::{Client, EndpointError};
+pub use error::{ClientError, ServiceError};
+pub use upgrade::signed_upgrade_request;

@@ -1,0 +1,237 @@
+//! What happens to one request, from its head to its answer: route, verify, read, authorise, call.
+//!
+//! The order is the defence: nothing of a body is read before the head shows a known key, and no service is called before
+//! the whole signature holds and the authorizer agrees.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use estiva_model::Timestamp;
+use estiva_schema::{Authorizer, RawRequest, Service};
+use futures_util::FutureExt;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::body::{ResponseBody, full, read_body};
+use super::limits::Limits;
+use super::paths::{Handler, Paths, Route};
+use super::respond::{self, Failure};
+use super::services::{Found, Services, Tongue};
+use super::upgrade::{Handshake, Upgrade, UpgradeHandler, parameters};
+use crate::sigv4::{AuthError, Claim, Verifier};
+
+/// Everything behind the listener: services, plain paths, and who may pass.
+pub struct Edge {
+    verifier: Verifier,
+    authorizer: Arc<dyn Authorizer>,
+    services: Services,
+    paths: Paths,
+    limits: Limits,
+}
+
+/// What the access log says of a request.
+struct Entry {
+    tongue: Tongue,
+    operation: Option<(&'static str, &'static str)>,
+}
+
+impl Edge {
+    /// An edge without services.
+    pub fn new(verifier: Verifier, authorizer: Arc<dyn Authorizer>, limits: Limits) -> Self {
+        Self { verifier, authorizer, services: Services::default(), paths: Paths::default(), limits }
+    }
+
+    /// Adds an AWS API.
+    #[must_use]
+    pub fn service(mut self, service: Arc<dyn Service>) -> Self {
+        self.services.insert(service);
+        self
+    }
+
+    /// Adds a plain path: exact, or `/prefix/*`. `/` gets only what cannot be an AWS call: unsigned reads without a
+    /// query.
+    #[must_use]
+    pub fn handler(mut self, path: &str, handler: Arc<dyn Handler>) -> Self {
+        self.paths.insert(path, Route::Plain(handler));
+        self
+    }
+
+    /// Adds a path of WebSockets, whose requests must be signed for `service`.
+    #[must_use]
+    pub fn upgrade(mut self, path: &str, service: &str, handler: Arc<dyn UpgradeHandler>) -> Self {
+        self.paths.insert(path, Route::Upgrade { service: service.to_owned(), handler });
+        self
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Answers one request, whatever happens.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        ended: watch::Receiver<bool>,
+    ) -> Response<ResponseBody> {
+        let started = Instant::now();
+        let request_id = Uuid::new_v4().to_string();
+        let (parts, body) = request.into_parts();
+        let mut entry = Entry { tongue: self.services.tongue(&parts), operation: None };
+        let answered =
+            AssertUnwindSafe(self.dispatch(parts, body, &request_id, &mut entry, ended)).catch_unwind().await;
+        let Entry { tongue, operation } = entry;
+        let (service, operation) = operation.unwrap_or_default();
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(failure)) => respond::failure(tongue, failure, &request_id),
+            Err(_) => {
+                tracing::error!(%request_id, service, operation, "a handler panicked");
+                respond::failure(tongue, respond::internal_failure(), &request_id)
+            }
+        };
+        let status = response.status().as_u16();
+        let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(%request_id, service, operation, status, duration_us, "answered");
+        if let Ok(value) = HeaderValue::try_from(request_id) {
+            response.headers_mut().insert(respond::REQUEST_ID, value);
+        }
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        request_id: &str,
+        entry: &mut Entry,
+        ended: watch::Receiver<bool>,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        match self.paths.find(&parts) {
+            None => self.call(&parts, body, request_id, entry).await,
+            Some(Route::Plain(handler)) => Ok(handler.handle(Request::from_parts(parts, body)).await),
+            Some(Route::Upgrade { service, handler }) => {
+                entry.tongue = Tongue::json();
+                self.switch(parts, service, handler, request_id, ended).await
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        request_id: &str,
+        entry: &mut Entry,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let named = self.services.by_head(parts)?;
+        let claim = self.verifier.begin(parts, Timestamp::now())?;
+        let body = read_body(body, &self.limits).await?;
+        let input = match &parts.method {
+            &Method::GET if named.is_none() => parts.uri.query().unwrap_or_default().as_bytes(),
+            _ => &body[..],
+        };
+        let Found { service, operation } = match named {
+            Some(found) => found,
+            None => self.services.by_form(parts, input)?,
+        };
+        let schema = service.schema();
+        entry.operation = Some((schema.signing_name, operation.name));
+        check_scope(&claim, schema.signing_name)?;
+        let caller = claim.finish(&body)?;
+        self.authorizer.authorize(&caller, &format!("{}:{}", schema.signing_name, operation.name))?;
+        let request = RawRequest { body: input, caller, request_id: request_id.to_owned() };
+        let output = service.call(operation, entry.tongue.codec, request).await?;
+        Ok(respond::output(entry.tongue, output))
+    }
+
+    async fn switch(
+        &self,
+        mut parts: Parts,
+        service: &str,
+        handler: &Arc<dyn UpgradeHandler>,
+        request_id: &str,
+        ended: watch::Receiver<bool>,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let Handshake::Accept(accept) = Handshake::of(&parts.method, &parts.headers) else {
+            return Ok(upgrade_required());
+        };
+        let claim = self.verifier.begin(&parts, Timestamp::now())?;
+        check_scope(&claim, service)?;
+        let caller = claim.finish(b"")?;
+        let upgrade = Upgrade {
+            path: parts.uri.path().to_owned(),
+            query: parameters(parts.uri.query().unwrap_or_default()),
+            caller,
+            request_id: request_id.to_owned(),
+        };
+        if let Err(refusal) = handler.admit(&upgrade).await {
+            let mut response = Response::new(full(refusal.body));
+            *response.status_mut() = refusal.status;
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return Ok(response);
+        }
+        let Some(pending) = parts.extensions.remove::<OnUpgrade>() else {
+            return Ok(upgrade_required());
+        };
+        tokio::spawn(serve_upgraded(pending, handler.clone(), upgrade, ended));
+        Ok(switching(&accept))
+    }
+}
+
+/// A signature for one service is no good for another.
+fn check_scope(claim: &Claim<'_>, service: &str) -> Result<(), AuthError> {
+    match claim.service() {
+        Some(found) if found != service && claim.is_verified() => {
+            Err(AuthError::mismatch(format!("Credential should be scoped to correct service: '{service}'.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs an upgraded connection to its end, or to the server's.
+async fn serve_upgraded(
+    pending: OnUpgrade,
+    handler: Arc<dyn UpgradeHandler>,
+    upgrade: Upgrade,
+    mut ended: watch::Receiver<bool>,
+) {
+    let serve = async {
+        match pending.await {
+            Ok(io) => handler.serve(upgrade, TokioIo::new(io)).await,
+            Err(error) => tracing::debug!(%error, "a connection was lost while it was being upgraded"),
+        }
+    };
+    tokio::select! {
+        () = serve => {}
+        _ = ended.wait_for(|ended| *ended) => {}
+    }
+}
+
+fn switching(accept: &str) -> Response<ResponseBody> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn upgrade_required() -> Response<ResponseBody> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}

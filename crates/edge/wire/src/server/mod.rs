@@ -1,0 +1,20 @@
+//! The HTTP server: a listener, an [`Edge`] of services and paths, and limits on whoever comes.
+//!
+//! It knows no service by name and holds no state besides connections. A panic in a handler costs that request a 500, never
+//! the connection or the server.
+
+mod body;
+mod edge;
+mod limits;
+mod listen;
+mod paths;
+mod respond;
+mod services;
+mod upgrade;
+
+pub use body::{BodyError, ResponseBody, full, read_body};
+pub use edge::Edge;
+pub use limits::Limits;
+pub use listen::{Peer, serve};
+pub use paths::Handler;
+pub use upgrade::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};

@@ -1,0 +1,223 @@
+//! A service of a few operations, and a server that runs it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use estiva_model::{AccountId, Caller, Principal, Region};
+use estiva_schema::codec::Codec;
+use estiva_schema::{ApiError, Authorizer, Operation, OperationSchema, Protocol, RawRequest, Service, ServiceSchema};
+use estiva_wire::client::Client;
+use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::sigv4::{Credential, CredentialSource, Secret, SigningCredentials, Verification, Verifier};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+pub const KEY: &str = "AKIDEXAMPLE";
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+
+static ECHO: OperationSchema = operation("Echo");
+static PANIC: OperationSchema = operation("Panic");
+static WAIT: OperationSchema = operation("Wait");
+static FORBIDDEN: OperationSchema = operation("Forbidden");
+static JSON_SCHEMA: ServiceSchema = schema("toy", Protocol::AwsJson11, &[&ECHO, &PANIC, &WAIT, &FORBIDDEN]);
+static FORM_SCHEMA: ServiceSchema = schema("toyform", Protocol::Query, &[&ECHO]);
+
+pub fn error(code: &'static str, status: u16, message: &str) -> ApiError {
+    ApiError { code: code.into(), message: message.to_owned(), status }
+}
+
+/// Says what it was given, and by whom.
+pub struct Toy {
+    schema: &'static ServiceSchema,
+    /// How many calls got as far as the service.
+    pub calls: AtomicUsize,
+    pub waiting: Notify,
+    pub go_on: Notify,
+}
+
+#[async_trait]
+impl Service for Toy {
+    fn schema(&self) -> &'static ServiceSchema {
+        self.schema
+    }
+
+    async fn call(
+        &self,
+        operation: &'static OperationSchema,
+        _codec: &dyn Codec,
+        request: RawRequest<'_>,
+    ) -> Result<Vec<u8>, ApiError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        match operation.name {
+            "Panic" => panic!("the toy was told to panic"),
+            "Wait" => {
+                self.waiting.notify_one();
+                self.go_on.notified().await;
+            }
+            _ => {}
+        }
+        let body = String::from_utf8_lossy(request.body).into_owned();
+        let arn = request.caller.arn();
+        let region = request.caller.region.to_string();
+        Ok(serde_json::to_vec(&Heard { body, arn, region, request_id: request.request_id }).unwrap())
+    }
+}
+
+/// What the toy answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Heard {
+    pub body: String,
+    pub arn: String,
+    pub region: String,
+    pub request_id: String,
+}
+
+#[derive(Serialize)]
+pub struct Say {
+    pub word: String,
+}
+
+macro_rules! operations {
+    ($($name:ident = $schema:ident),*) => {$(
+        pub struct $name;
+        impl Operation for $name {
+            type Input = Say;
+            type Output = Heard;
+            const SCHEMA: &'static OperationSchema = &$schema;
+            const SERVICE: &'static ServiceSchema = &JSON_SCHEMA;
+        }
+    )*};
+}
+operations!(Echo = ECHO, Panic = PANIC, Wait = WAIT, Forbidden = FORBIDDEN);
+
+struct AllButForbidden;
+
+impl Authorizer for AllButForbidden {
+    fn authorize(&self, caller: &Caller, action: &str) -> Result<(), ApiError> {
+        match action {
+            "toy:Forbidden" => {
+                let message = format!("User: {} is not authorized to perform: {action}", caller.arn());
+                Err(error("AccessDeniedException", 400, &message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct OneKey;
+
+impl CredentialSource for OneKey {
+    fn find(&self, access_key_id: &str) -> Option<Credential> {
+        (access_key_id == KEY).then(|| Credential {
+            secret: Secret::new(SECRET),
+            session_token: None,
+            account: AccountId::parse("123456789012").unwrap(),
+            principal: Principal::Root,
+            expires: None,
+        })
+    }
+}
+
+/// A running server. It stops when it is told to, or with the test's process.
+pub struct Server {
+    pub address: SocketAddr,
+    pub toy: Arc<Toy>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Limits::default(), Verification::Required, |edge| edge).await
+    }
+
+    pub async fn with(limits: Limits, verification: Verification, more: impl FnOnce(Edge) -> Edge) -> Self {
+        let toy =
+            |schema| Arc::new(Toy { schema, calls: AtomicUsize::new(0), waiting: Notify::new(), go_on: Notify::new() });
+        let json = toy(&JSON_SCHEMA);
+        let verifier = Verifier::new(Arc::new(OneKey), verification);
+        let edge =
+            Edge::new(verifier, Arc::new(AllButForbidden), limits).service(json.clone()).service(toy(&FORM_SCHEMA));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move { drop(stopped.await) };
+        let task = tokio::spawn(serve(listener, more(edge), shutdown));
+        Self { address, toy: json, stop: Some(stop), task }
+    }
+
+    pub fn calls(&self) -> usize {
+        self.toy.calls.load(Ordering::SeqCst)
+    }
+
+    /// Tells the server to stop, without waiting for it.
+    pub fn tell_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until the server has stopped.
+    pub async fn stopped(self) {
+        self.task.await.unwrap();
+    }
+
+    pub fn client(&self) -> Client {
+        self.client_with(&credentials())
+    }
+
+    pub fn client_with(&self, credentials: &SigningCredentials) -> Client {
+        Client::new(&format!("http://{}", self.address), credentials.clone(), Region::default()).unwrap()
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends bytes on a new connection, and returns all that comes back until the server closes it.
+    pub async fn exchange(&self, request: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+}
+
+/// All that comes until the connection ends. A minute is no bound that is measured, it only ends a test that would hang.
+pub async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut bytes));
+    // A reset after an answer is an end, too.
+    let _ = read.await.expect("the server should close the connection");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub fn credentials() -> SigningCredentials {
+    SigningCredentials { access_key_id: KEY.to_owned(), secret: Secret::new(SECRET), session_token: None }
+}
+
+pub fn say(word: &str) -> Say {
+    Say { word: word.to_owned() }
+}
+
+const fn operation(name: &'static str) -> OperationSchema {
+    OperationSchema { name }
+}
+
+const fn schema(
+    name: &'static str,
+    protocol: Protocol,
+    operations: &'static [&'static OperationSchema],
+) -> ServiceSchema {
+    ServiceSchema {
+        name,
+        signing_name: name,
+        target_prefix: "Toy_2026",
+        api_version: "2026-01-01",
+        protocol,
+        operations,
+    }
+}

@@ -1,0 +1,68 @@
+//! `estiva down`: ends what `estiva up` started.
+
+use std::fs;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::up::SupervisorState;
+use crate::installation::InstallationOptions;
+use crate::telemetry;
+
+/// Stop Estiva and its tasks
+#[derive(Args)]
+pub struct Options {
+    /// Let the tasks run on; the next `estiva up` takes them back
+    #[arg(long)]
+    keep_tasks: bool,
+}
+
+/// Returns when everything has ended.
+pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
+    let here = installation.open()?;
+    match fs::read(here.supervisor_file()) {
+        Ok(json) => {
+            let state: SupervisorState = serde_json::from_slice(&json).context("up.json is malformed")?;
+            end(Pid::from_raw(state.pid))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context("cannot read up.json"),
+    }
+    // Whoever holds the lock may still be on its way out.
+    let _lock = here.lock().context("Estiva is still up")?;
+    if options.keep_tasks {
+        return Ok(());
+    }
+    telemetry::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = super::agent::offline(installation, &here)?;
+    let stopped = runtime.block_on(estiva_agent::stop_all_tasks(options))?;
+    if stopped > 0 {
+        println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
+    }
+    Ok(())
+}
+
+/// Sends SIGTERM and waits for the process to go.
+fn end(pid: Pid) -> Result<()> {
+    // SAFETY: pidfd_open takes two integers and gives a new descriptor or an error.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let Ok(raw) = i32::try_from(descriptor) else { return Ok(()) };
+    if raw < 0 {
+        // It was killed without the time to remove its file.
+        return if Errno::last() == Errno::ESRCH { Ok(()) } else { Err(Errno::last()).context("cannot watch Estiva") };
+    }
+    // SAFETY: the kernel just gave us this descriptor.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(raw) };
+    match kill(pid, Signal::SIGTERM) {
+        Err(Errno::ESRCH) => return Ok(()),
+        other => other.context("cannot stop Estiva")?,
+    }
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).context("cannot wait for Estiva")?;
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub mod agent;
+pub mod down;
+pub mod env;
+pub mod image;
+pub mod server;
+pub mod shim;
+pub mod status;
+pub mod up;

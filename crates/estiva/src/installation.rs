@@ -1,0 +1,105 @@
+//! One installation on this machine: its data directory, its endpoint, and the files that commands share.
+
+use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use sha2::{Digest, Sha256};
+
+/// Which installation a command is about.
+#[derive(Args)]
+pub struct InstallationOptions {
+    /// Where everything is kept; each directory is an installation of its own
+    #[arg(long, global = true, value_name = "DIR", env = "ESTIVA_DATA", default_value = "/var/lib/estiva")]
+    data: PathBuf,
+    /// Where the AWS endpoint listens
+    #[arg(long, global = true, value_name = "ADDR", env = "ESTIVA_LISTEN", default_value = "127.0.0.1:4566")]
+    pub listen: SocketAddr,
+}
+
+/// The directories of an installation. Nothing is kept outside of them.
+pub struct Installation {
+    data: PathBuf,
+    /// Twelve hexadecimal digits that follow from the data directory: they name what the kernel has of this
+    /// installation (interfaces, cgroups, sockets).
+    pub name: String,
+}
+
+impl InstallationOptions {
+    /// The installation, made if it is new; only its owner may look inside.
+    pub fn open(&self) -> Result<Installation> {
+        private_dir(&self.data)?;
+        let data = fs::canonicalize(&self.data).with_context(|| format!("cannot find {}", self.data.display()))?;
+        let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
+        let name = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Installation { data, name })
+    }
+
+    /// The endpoint's URL as clients on this machine use it.
+    pub fn endpoint(&self) -> String {
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
+}
+
+impl Installation {
+    /// The control plane's directory.
+    pub fn server_dir(&self) -> Result<PathBuf> {
+        self.private("server")
+    }
+
+    /// The node's directory.
+    pub fn node_dir(&self) -> Result<PathBuf> {
+        self.private("node")
+    }
+
+    /// The node's images.
+    pub fn image_dir(&self) -> Result<PathBuf> {
+        self.private("node/images")
+    }
+
+    /// Sockets and namespaces: what need not survive a reboot.
+    pub fn run_dir(&self) -> Result<PathBuf> {
+        let dir = Path::new("/run/estiva").join(&self.name);
+        private_dir(Path::new("/run/estiva"))?;
+        private_dir(&dir)?;
+        Ok(dir)
+    }
+
+    /// Credentials of the account's owner and of the node, and where the endpoint is.
+    pub fn credentials_file(&self) -> PathBuf {
+        self.data.join("credentials.json")
+    }
+
+    /// What `estiva up` says of itself while it runs.
+    pub fn supervisor_file(&self) -> PathBuf {
+        self.data.join("up.json")
+    }
+
+    /// Where the output of a detached `estiva up` goes.
+    pub fn log_file(&self) -> PathBuf {
+        self.data.join("estiva.log")
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn private(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.data.join(name);
+        private_dir(&dir)?;
+        Ok(dir)
+    }
+}
+
+fn private_dir(dir: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make the directory {}", dir.display()))
+}

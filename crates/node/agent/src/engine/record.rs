@@ -1,0 +1,195 @@
+//! What the node keeps on disk of a task: what was asked, and how far it is. The task's driver alone writes it.
+//!
+//! A record is written before the payload that brought the task is acknowledged, and before each step whose effect
+//! a restarted agent could not see by looking. Credentials never reach it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use estiva_agent_protocol::task::Task;
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::{ContainerStatus, NetworkBinding, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+use super::prepare::PreparedNetwork;
+
+/// One task on this node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// As the control plane sent it, without credentials.
+    pub task: Task,
+    /// Whether a shim may exist.
+    pub shim_spawned: bool,
+    /// The task's network, once it is set up.
+    pub network: Option<PreparedNetwork>,
+    /// How far the task is.
+    pub known: KnownTask,
+}
+
+/// How far a task is on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTask {
+    /// Grows with each change that is worth a report.
+    pub version: u64,
+    /// PENDING, RUNNING or STOPPED.
+    pub status: TaskStatus,
+    /// Why the task ended, if not by its containers alone.
+    pub reason: Option<String>,
+    /// In the order of the task definition.
+    pub containers: Vec<KnownContainer>,
+    /// When the first image's pull began.
+    pub pull_started_at: Option<Timestamp>,
+    /// When the last image's pull ended.
+    pub pull_stopped_at: Option<Timestamp>,
+    /// When the last container ended.
+    pub execution_stopped_at: Option<Timestamp>,
+}
+
+/// How far a container is on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownContainer {
+    /// Unique in the task.
+    pub name: String,
+    /// The runtime's id, unique on the host.
+    pub runtime_id: String,
+    /// How far.
+    pub status: ContainerStatus,
+    /// Once it ended.
+    pub exit_code: Option<i32>,
+    /// Why it did not start, or why it ended.
+    pub reason: Option<String>,
+    /// The digest of the image's manifest.
+    pub image_digest: Option<String>,
+    /// Ports as published.
+    pub network_bindings: Vec<NetworkBinding>,
+}
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The file is not a record.
+    #[error("{} is no task record", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What serde found.
+        source: serde_json::Error,
+    },
+}
+
+const FILE_NAME: &str = "record.json";
+
+impl TaskRecord {
+    /// A task that just arrived.
+    pub fn new(mut task: Task, runtime_ids: impl Fn() -> String) -> Self {
+        task.role_credentials = None;
+        task.execution_role_credentials = None;
+        let container = |name: &str| KnownContainer {
+            name: name.to_owned(),
+            runtime_id: runtime_ids(),
+            status: ContainerStatus::Pending,
+            exit_code: None,
+            reason: None,
+            image_digest: None,
+            network_bindings: Vec::new(),
+        };
+        let known = KnownTask {
+            version: 0,
+            status: TaskStatus::Pending,
+            reason: None,
+            containers: task.containers.iter().map(|it| container(&it.name)).collect(),
+            pull_started_at: None,
+            pull_stopped_at: None,
+            execution_stopped_at: None,
+        };
+        Self { task, shim_spawned: false, network: None, known }
+    }
+
+    /// The last part of the task's ARN.
+    pub fn id(&self) -> &str {
+        id_of(&self.task.arn)
+    }
+
+    /// Durable when it returns.
+    pub fn save(&self, task_dir: &Path) -> Result<(), RecordError> {
+        let path = task_dir.join(FILE_NAME);
+        let fail = |operation| {
+            let path = path.clone();
+            move |source| RecordError::Io { operation, path, source }
+        };
+        let json = serde_json::to_vec(self)
+            .map_err(|source| RecordError::Malformed { path: path.clone(), source })?;
+        let temporary = task_dir.join(".record.json.new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(fail("create"))?;
+        file.write_all(&json).and_then(|()| file.sync_data()).map_err(fail("write"))?;
+        fs::rename(&temporary, &path).map_err(fail("replace"))?;
+        File::open(task_dir).and_then(|dir| dir.sync_all()).map_err(fail("write the directory of"))
+    }
+
+    /// `None` if the directory holds no record: a crash came before the first one was whole.
+    pub fn load(task_dir: &Path) -> Result<Option<Self>, RecordError> {
+        let path = task_dir.join(FILE_NAME);
+        let json = match fs::read(&path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(RecordError::Io { operation: "read", path, source }),
+        };
+        serde_json::from_slice(&json).map(Some).map_err(|source| RecordError::Malformed { path, source })
+    }
+}
+
+/// The last part of a task's ARN.
+pub fn id_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use estiva_agent_protocol::task::{Container, Credentials};
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_without_credentials() {
+        let secret = Credentials { secret_access_key: "very-secret".into(), ..Credentials::default() };
+        let task = Task {
+            arn: "arn:aws:ecs:us-east-1:000000000000:task/default/abc".into(),
+            containers: vec![Container { name: "web".into(), ..Container::default() }],
+            role_credentials: Some(secret.clone()),
+            execution_role_credentials: Some(secret),
+            ..Task::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let record = TaskRecord::new(task, || "id".to_owned());
+        record.save(dir.path()).unwrap();
+        assert!(!fs::read_to_string(dir.path().join(FILE_NAME)).unwrap().contains("very-secret"));
+        let read = TaskRecord::load(dir.path()).unwrap().unwrap();
+        assert_eq!((read.id(), read.known), ("abc", record.known));
+    }
+
+    #[test]
+    fn a_directory_without_a_record_is_told_from_a_broken_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(TaskRecord::load(dir.path()).unwrap().is_none());
+        fs::write(dir.path().join(FILE_NAME), "{").unwrap();
+        assert!(matches!(TaskRecord::load(dir.path()), Err(RecordError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,286 @@
+//! From a container as the control plane sends it, and its image's configuration, to what the shim runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use estiva_agent_protocol::task::Container;
+use estiva_agent_protocol::task::docker::{Config, HostConfig};
+use estiva_shim::spec::{BindMount, ContainerSpec, LogSink, NamespaceMode, Resources, Rootfs, Tmpfs, Ulimit, User};
+
+/// What an image says of the containers made from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageDefaults {
+    /// `KEY=value` entries.
+    pub env: Vec<String>,
+    /// Comes before the command.
+    pub entrypoint: Vec<String>,
+    /// The command, unless the task definition has one.
+    pub cmd: Vec<String>,
+    /// Where the command starts.
+    pub working_dir: String,
+    /// `user[:group]`.
+    pub user: String,
+    /// A signal's name or number.
+    pub stop_signal: String,
+}
+
+/// What surrounds a container on this node.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The runtime's id of the container.
+    pub runtime_id: String,
+    /// The overlay.
+    pub rootfs: Rootfs,
+    /// `None` is the host's network.
+    pub network_namespace: Option<PathBuf>,
+    /// The UTS host name.
+    pub hostname: String,
+    /// Files of the node's that appear inside: hosts, resolv.conf, hostname.
+    pub files: Vec<BindMount>,
+    /// Variables of the platform.
+    pub environment: BTreeMap<String, String>,
+    /// Where the output goes.
+    pub log: LogSink,
+}
+
+/// Why a container cannot be run as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TranslateError {
+    /// The control plane sent what is not Docker's JSON.
+    #[error("dockerConfig of container {container} is malformed")]
+    DockerConfig {
+        /// Which container.
+        container: String,
+        /// What serde found.
+        source: serde_json::Error,
+    },
+    /// Neither the task definition nor the image says what to run.
+    #[error("no command specified: neither the task definition nor the image has an entry point or a command")]
+    NoCommand,
+    /// The image names a signal that does not exist.
+    #[error("the image's stop signal '{0}' is not known")]
+    StopSignal(String),
+}
+
+/// Docker's Config and HostConfig of a container.
+pub fn docker_config(container: &Container) -> Result<(Config, HostConfig), TranslateError> {
+    let malformed = |source| TranslateError::DockerConfig { container: container.name.clone(), source };
+    let parse = |text: &Option<String>| text.clone().unwrap_or_else(|| "{}".to_owned());
+    let config = serde_json::from_str(&parse(&container.docker_config.config)).map_err(malformed)?;
+    let host = serde_json::from_str(&parse(&container.docker_config.host_config)).map_err(malformed)?;
+    Ok((config, host))
+}
+
+/// The container as the shim runs it.
+pub fn container_spec(
+    container: &Container,
+    image: &ImageDefaults,
+    around: Surroundings,
+) -> Result<ContainerSpec, TranslateError> {
+    let (config, host) = docker_config(container)?;
+    let args = command_line(container, image);
+    if args.is_empty() {
+        return Err(TranslateError::NoCommand);
+    }
+    let user = if config.user.is_empty() { image.user.clone() } else { config.user.clone() };
+    let cwd = [&config.working_dir, &image.working_dir].into_iter().find(|dir| !dir.is_empty());
+    Ok(ContainerSpec {
+        name: container.name.clone(),
+        id: around.runtime_id,
+        rootfs: around.rootfs,
+        args,
+        env: environment(container, image, around.environment),
+        cwd: absolute(cwd.map_or("/", String::as_str)),
+        user: User::Named(user),
+        host_uts: around.network_namespace.is_none(),
+        hostname: around.network_namespace.is_some().then_some(around.hostname),
+        network_namespace: around.network_namespace,
+        pid_mode: NamespaceMode::Private,
+        ipc_mode: NamespaceMode::Private,
+        readonly_rootfs: host.readonly_rootfs,
+        tty: config.tty,
+        stdin_open: config.open_stdin,
+        resources: resources(container, &host),
+        ulimits: host.ulimits.iter().map(ulimit).collect(),
+        sysctls: host.sysctls,
+        devices: Vec::new(),
+        tmpfs: host.tmpfs.iter().map(|(path, options)| tmpfs(path, options)).collect(),
+        shm_size_bytes: u64::try_from(host.shm_size).ok().filter(|size| *size > 0),
+        cap_add: host.cap_add,
+        cap_drop: host.cap_drop,
+        privileged: host.privileged,
+        no_new_privileges: false,
+        seccomp_unconfined: false,
+        mounts: around.files,
+        stop_signal: stop_signal(&image.stop_signal)?,
+        log: around.log,
+    })
+}
+
+/// As Docker does: an entry point in the task definition also takes the place of the image's command.
+fn command_line(container: &Container, image: &ImageDefaults) -> Vec<String> {
+    let (entry_point, image_command) = if container.entry_point.is_empty() {
+        (&image.entrypoint, image.cmd.as_slice())
+    } else {
+        (&container.entry_point, [].as_slice())
+    };
+    let command = if container.command.is_empty() { image_command } else { &container.command };
+    entry_point.iter().chain(command).cloned().collect()
+}
+
+/// The image's variables, then the platform's, then the task definition's: a later one wins.
+fn environment(container: &Container, image: &ImageDefaults, platform: BTreeMap<String, String>) -> Vec<String> {
+    let split = |entry: &String| {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    let mut variables: BTreeMap<String, String> = image.env.iter().map(split).collect();
+    variables.extend(platform);
+    variables.extend(container.environment.clone());
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+fn absolute(dir: &str) -> PathBuf {
+    Path::new("/").join(dir)
+}
+
+const MIB: i64 = 1 << 20;
+/// What the kernel takes at least; ECS gives it to a container that asks for none.
+const CPU_SHARES_MIN: u64 = 2;
+
+fn resources(container: &Container, host: &HostConfig) -> Resources {
+    let positive = |value: i64| (value > 0).then_some(value);
+    Resources {
+        cpu_shares: Some(u64::try_from(container.cpu).unwrap_or(0).max(CPU_SHARES_MIN)),
+        memory_limit_bytes: positive(container.memory).map(|mib| mib.saturating_mul(MIB)),
+        memory_reservation_bytes: positive(host.memory_reservation),
+        ..Resources::default()
+    }
+}
+
+fn ulimit(limit: &estiva_agent_protocol::task::docker::Ulimit) -> Ulimit {
+    // -1 is Docker's word for no limit; so is RLIM_INFINITY, the largest number.
+    let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
+    Ulimit { name: limit.name.clone(), soft: value(limit.soft), hard: value(limit.hard) }
+}
+
+fn tmpfs(path: &str, options: &str) -> Tmpfs {
+    Tmpfs {
+        destination: absolute(path),
+        size_bytes: None,
+        options: options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// Signals that an image may name in STOPSIGNAL, by name; Linux's numbers.
+const SIGNALS: [(&str, i32); 13] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CONT", 18),
+    ("WINCH", 28),
+    ("PWR", 30),
+];
+const REALTIME_MIN: i32 = 34;
+const REALTIME_MAX: i32 = 64;
+
+fn stop_signal(text: &str) -> Result<i32, TranslateError> {
+    if text.is_empty() {
+        return Ok(15);
+    }
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=REALTIME_MAX).contains(&number) { Ok(number) } else { Err(TranslateError::StopSignal(text.into())) };
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(offset) = name.strip_prefix("RTMIN+").and_then(|offset| offset.parse::<i32>().ok())
+        && (0..=REALTIME_MAX - REALTIME_MIN).contains(&offset)
+    {
+        return Ok(REALTIME_MIN + offset);
+    }
+    let known = SIGNALS.iter().find(|(known, _)| *known == name);
+    known.map(|(_, number)| *number).ok_or_else(|| TranslateError::StopSignal(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around() -> Surroundings {
+        Surroundings {
+            runtime_id: "id".into(),
+            rootfs: Rootfs { lower: vec![], upper: "/u".into(), work: "/w".into(), target: "/t".into() },
+            network_namespace: Some("/run/ns".into()),
+            hostname: "host".into(),
+            files: vec![],
+            environment: BTreeMap::from([("AWS_REGION".into(), "us-east-1".into())]),
+            log: LogSink::None,
+        }
+    }
+
+    fn image() -> ImageDefaults {
+        ImageDefaults {
+            env: vec!["PATH=/bin".into(), "A=image".into()],
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["default".into()],
+            working_dir: "work".into(),
+            user: "app".into(),
+            stop_signal: "SIGQUIT".into(),
+        }
+    }
+
+    #[test]
+    fn the_image_gives_what_the_task_definition_leaves_open() {
+        let spec = container_spec(&Container::default(), &image(), around()).unwrap();
+        assert_eq!(spec.args, ["/entry", "default"]);
+        assert_eq!(spec.env, ["A=image", "AWS_REGION=us-east-1", "PATH=/bin"]);
+        assert_eq!((spec.cwd, spec.user, spec.stop_signal), ("/work".into(), User::Named("app".into()), 3));
+        assert_eq!(spec.resources.cpu_shares, Some(2));
+    }
+
+    #[test]
+    fn the_task_definition_wins_over_the_image() {
+        let container = Container {
+            command: vec!["mine".into()],
+            environment: BTreeMap::from([("A".into(), "task".into())]),
+            memory: 16,
+            cpu: 512,
+            docker_config: estiva_agent_protocol::task::DockerConfig {
+                config: Some(r#"{"User":"0","WorkingDir":"/srv"}"#.into()),
+                ..Default::default()
+            },
+            ..Container::default()
+        };
+        let spec = container_spec(&container, &image(), around()).unwrap();
+        assert_eq!(spec.args, ["/entry", "mine"]);
+        assert!(spec.env.contains(&"A=task".to_owned()));
+        assert_eq!((spec.cwd, spec.user), ("/srv".into(), User::Named("0".into())));
+        assert_eq!(spec.resources.memory_limit_bytes, Some(16 << 20));
+    }
+
+    #[test]
+    fn an_entry_point_takes_the_place_of_the_images_command_too() {
+        let container = Container { entry_point: vec!["/mine".into()], ..Container::default() };
+        assert_eq!(container_spec(&container, &image(), around()).unwrap().args, ["/mine"]);
+    }
+
+    #[test]
+    fn what_cannot_run_is_said() {
+        let nothing = container_spec(&Container::default(), &ImageDefaults::default(), around());
+        assert!(matches!(nothing, Err(TranslateError::NoCommand)));
+        let broken = Container {
+            docker_config: estiva_agent_protocol::task::DockerConfig { config: Some("{".into()), ..Default::default() },
+            ..Container::default()
+        };
+        assert!(matches!(docker_config(&broken), Err(TranslateError::DockerConfig { .. })));
+        assert!(stop_signal("SIGNOTHING").is_err() && stop_signal("65").is_err() && stop_signal("RTMIN+31").is_err());
+        assert_eq!(stop_signal("SIGRTMIN+3").unwrap(), 37);
+    }
+}

@@ -1,0 +1,67 @@
+//! What is mounted in a container besides its root.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::spec::{ContainerSpec, InvalidSpec, NamespaceMode, Tmpfs};
+
+/// Device nodes only where the shim made them, nothing to gain from set-user-id files.
+const HARDENED: [&str; 3] = ["nosuid", "noexec", "nodev"];
+
+pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<Value>, InvalidSpec> {
+    let access = if spec.privileged { "rw" } else { "ro" };
+    let mut mounts = vec![
+        json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": HARDENED }),
+        json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] }),
+        json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
+        json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": hardened(access) }),
+        json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": hardened(access) }),
+    ];
+    if spec.ipc_mode == NamespaceMode::Host {
+        mounts.push(bind("/dev/mqueue", "/dev/mqueue"));
+    } else {
+        mounts.push(json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": HARDENED }));
+    }
+    mounts.push(json!({ "destination": "/dev/shm", "type": "bind", "source": context.shm,
+        "options": ["rbind", "nosuid", "noexec", "nodev"] }));
+    for tmpfs in &spec.tmpfs {
+        mounts.push(memory(tmpfs)?);
+    }
+    for mount in &spec.mounts {
+        // Slave: what the host mounts below it later appears inside, never the other way round.
+        let options = if mount.read_only { vec!["rbind", "rslave", "rro"] } else { vec!["rbind", "rslave"] };
+        mounts.push(
+            json!({ "destination": mount.destination, "type": "bind", "source": mount.source, "options": options }),
+        );
+    }
+    Ok(mounts)
+}
+
+fn hardened(access: &str) -> Vec<&str> {
+    HARDENED.into_iter().chain([access]).collect()
+}
+
+fn bind(source: &str, destination: &str) -> Value {
+    json!({ "destination": destination, "type": "bind", "source": source, "options": ["rbind"] })
+}
+
+/// Docker's rules: nothing executable and no devices unless asked for, the usual options passed on, others refused.
+fn memory(tmpfs: &Tmpfs) -> Result<Value, InvalidSpec> {
+    const FLAGS: &[&str] = &["ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "noatime"];
+    const SETTINGS: &[&str] = &["mode", "uid", "gid", "nr_inodes", "nr_blocks", "size", "mpol"];
+    let mut options: Vec<String> = HARDENED.map(str::to_owned).to_vec();
+    for option in &tmpfs.options {
+        let setting = option.split_once('=').is_some_and(|(name, _)| SETTINGS.contains(&name));
+        if !setting && !FLAGS.contains(&option.as_str()) {
+            return Err(InvalidSpec {
+                field: "tmpfs.options",
+                reason: format!("{option:?} is not an option of tmpfs"),
+            });
+        }
+        options.push(option.clone());
+    }
+    options.extend(tmpfs.size_bytes.map(|bytes| format!("size={bytes}")));
+    Ok(json!({ "destination": tmpfs.destination, "type": "tmpfs", "source": "tmpfs", "options": options }))
+}

@@ -1,0 +1,103 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::spec::Tmpfs;
+
+fn spec(extra: &Value) -> ContainerSpec {
+    let mut spec = json!({ "name": "web", "id": "t-web", "rootfs": { "target": "/root/web" }, "args": ["sh"] });
+    spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    serde_json::from_value(spec).unwrap()
+}
+
+fn configure(spec: &ContainerSpec, unified: bool) -> Result<Value, InvalidSpec> {
+    let identity = Identity { uid: 5, gid: 6, additional_gids: vec![7], home: "/".into() };
+    let context = Context {
+        identity: &identity,
+        cgroup: "/estiva/t/web",
+        unified,
+        shm: Path::new("/run/shm/web"),
+        pid_namespace: None,
+        ipc_namespace: None,
+    };
+    let document = configuration(spec, &context)?;
+    // It is what the runtime reads.
+    serde_json::from_value::<libcontainer::oci_spec::runtime::Spec>(document.clone()).unwrap();
+    Ok(document)
+}
+
+fn kinds(document: &Value) -> Vec<&str> {
+    document["linux"]["namespaces"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn isolation_is_the_default() {
+    let document = configure(&spec(&json!({})), false).unwrap();
+    assert_eq!(kinds(&document), ["mount", "uts", "pid", "ipc"]);
+    assert_eq!(kinds(&configure(&spec(&json!({})), true).unwrap()), ["mount", "uts", "pid", "ipc", "cgroup"]);
+    assert_eq!(document["linux"]["resources"]["pids"]["limit"], 4096);
+    assert_eq!(document["linux"]["resources"]["devices"], json!([{ "allow": false, "access": "rwm" }]));
+    assert_eq!(document["process"]["user"], json!({ "uid": 5, "gid": 6, "additionalGids": [7] }));
+    assert_eq!(document["process"].get("capabilities"), None, "the executor drops them");
+    assert_eq!(document["hostname"], "t-web");
+    let masked = document["linux"]["maskedPaths"].as_array().unwrap();
+    assert!(masked.contains(&json!("/proc/kcore")) && masked.contains(&json!("/sys/firmware")));
+}
+
+#[test]
+fn the_host_is_shared_only_on_demand() {
+    let shared = spec(&json!({ "pid_mode": "host", "ipc_mode": "host", "host_uts": true, "privileged": true }));
+    let document = configure(&shared, true).unwrap();
+    assert_eq!(kinds(&document), ["mount"]);
+    assert_eq!(document.get("hostname"), None);
+    assert_eq!(document["linux"].get("maskedPaths"), None);
+    assert_eq!(document["linux"]["resources"]["devices"], json!([{ "allow": true, "access": "rwm" }]));
+}
+
+#[test]
+fn nobody_makes_device_nodes_where_no_cgroup_guards_them() {
+    let asked = spec(&json!({ "cap_add": ["ALL"] }));
+    assert!(granted(&asked, false).unwrap().contains(&Capability::Mknod));
+    assert!(!granted(&asked, true).unwrap().contains(&Capability::Mknod));
+    let privileged = spec(&json!({ "privileged": true }));
+    assert!(granted(&privileged, true).unwrap().contains(&Capability::Mknod));
+}
+
+#[test]
+fn memory_without_swap_means_none() {
+    let limits = |resources| self::resources(&serde_json::from_value(resources).unwrap(), None);
+    assert_eq!(limits(json!({ "memory_limit_bytes": 10 }))["memory"], json!({ "limit": 10, "swap": 10 }));
+    let both = json!({ "memory_limit_bytes": 10, "memory_swap_bytes": -1 });
+    assert_eq!(limits(both)["memory"], json!({ "limit": 10, "swap": -1 }));
+    assert!(limits(json!({})).is_empty());
+}
+
+#[test]
+fn the_variables_that_programs_rely_on_are_there() {
+    let env = |extra| environment(&spec(&extra));
+    assert_eq!(env(json!({})), [PATH_DEFAULT, "HOSTNAME=t-web"]);
+    assert_eq!(env(json!({ "env": ["PATH=/x", "HOSTNAME=y"] })), ["PATH=/x", "HOSTNAME=y"]);
+    assert_eq!(env(json!({ "tty": true, "host_uts": true })), [PATH_DEFAULT, "TERM=xterm"]);
+}
+
+#[test]
+fn nonsense_is_refused_by_name() {
+    let field = |extra| configure(&spec(&extra), false).unwrap_err().field;
+    assert_eq!(field(json!({ "ulimits": [{ "name": "files", "soft": 1, "hard": 1 }] })), "ulimits");
+    assert_eq!(field(json!({ "ulimits": [{ "name": "nofile", "soft": 2, "hard": 1 }] })), "ulimits");
+    assert_eq!(field(json!({ "tmpfs": [{ "destination": "/t", "options": ["huge=always,exec"] }] })), "tmpfs.options");
+    let device = json!({ "host_path": "/etc/passwd", "container_path": "/dev/x", "permissions": "rwm" });
+    assert_eq!(field(json!({ "devices": [device] })), "devices");
+    let unknown = spec(&json!({ "cap_add": ["SYS_EVERYTHING"] }));
+    assert_eq!(granted(&unknown, false).unwrap_err().field, "cap_add");
+}
+
+#[test]
+fn a_memory_file_system_is_hardened_first() {
+    let mut spec = spec(&json!({}));
+    spec.tmpfs = vec![Tmpfs { destination: "/t".into(), size_bytes: Some(9), options: vec!["exec".into()] }];
+    let document = configure(&spec, false).unwrap();
+    let mount = document["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/t").unwrap();
+    assert_eq!(mount["options"], json!(["nosuid", "noexec", "nodev", "exec", "size=9"]));
+}

@@ -1,0 +1,133 @@
+//! A container's output on its way from the pipes (or the terminal) to the sink.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
+    unistd::read,
+};
+
+use crate::{
+    log::{LineSplitter, Now, Sink},
+    spool::Stream,
+};
+
+/// What is read at once.
+pub(super) const CHUNK_BYTES: usize = 32 * 1024;
+/// How long the pipes may stay open after the container's end: everything in its cgroup is killed, so whoever still
+/// holds them has left it.
+const LINGER: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Output {
+    sources: Vec<Source>,
+    sink: Sink,
+    deadline: Option<Instant>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    fd: OwnedFd,
+    lines: LineSplitter,
+}
+
+impl Output {
+    pub(super) fn new(sources: Vec<(OwnedFd, Stream)>, sink: Sink) -> io::Result<Self> {
+        let sources = sources.into_iter().map(|(fd, stream)| {
+            let flags = OFlag::from_bits_retain(fcntl(fd.as_raw_fd(), FcntlArg::F_GETFL)?);
+            fcntl(fd.as_raw_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+            Ok(Source { fd, lines: LineSplitter::new(stream) })
+        });
+        Ok(Self { sources: sources.collect::<io::Result<_>>()?, sink, deadline: None, ended: false })
+    }
+
+    /// What to wait for: the sources to become readable, unless the sink is full.
+    pub(super) fn readable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let blocked = self.sink.must_block();
+        self.sources.iter().filter(move |_| !blocked).map(|source| source.fd.as_fd())
+    }
+
+    /// What else to wait for: the sink to have room again.
+    pub(super) fn deletions(&self) -> Option<BorrowedFd<'_>> {
+        self.sink.deletions().filter(|_| !self.ended)
+    }
+
+    pub(super) fn note_deletions(&mut self) {
+        self.sink.note_deletions();
+    }
+
+    /// Reads once from every source. An error is the sink's: it has lost lines.
+    pub(super) fn pump(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        if self.sink.must_block() {
+            return Ok(());
+        }
+        self.pump_regardless(buffer).1
+    }
+
+    /// Returns whether anything was read, and what the sink said.
+    fn pump_regardless(&mut self, buffer: &mut [u8]) -> (bool, io::Result<()>) {
+        let Self { sources, sink, .. } = self;
+        let mut any = false;
+        sources.retain_mut(|Source { fd, lines }| {
+            match read(fd.as_raw_fd(), buffer) {
+                Ok(count) if count > 0 => {
+                    any = true;
+                    let now = Now::read();
+                    lines.push(&buffer[..count], |line| sink.append(now, line));
+                    return true;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return true,
+                // A pipe's end, or a terminal whose last user is gone (EIO).
+                Ok(_) | Err(_) => {}
+            }
+            lines.finish(|line| sink.append(Now::read(), line));
+            false
+        });
+        (any, sink.flush())
+    }
+
+    /// The container has ended: its pipes may linger for so long.
+    pub(super) fn container_ended(&mut self) {
+        self.deadline = Some(Instant::now() + LINGER);
+    }
+
+    /// When [`Self::is_over`] may change without anything having been read. A full sink is waited for for ever: what is
+    /// in the pipes would be lost.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline.filter(|_| !self.ended && !self.sink.must_block())
+    }
+
+    /// The container has ended, and its output too: [`Self::finish`] is due.
+    pub(super) fn is_over(&self) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        !self.ended && (self.sources.is_empty() || (!self.sink.must_block() && Instant::now() >= deadline))
+    }
+
+    /// Writes what is still in the pipes, whatever the sink's limits (it is little), and closes everything. Returns
+    /// the lines dropped in all, once.
+    pub(super) fn finish(&mut self, buffer: &mut [u8]) -> Option<(u64, io::Result<()>)> {
+        if self.ended {
+            return None;
+        }
+        self.ended = true;
+        // A pipe holds 64 KiB at most by default; whoever keeps filling it does not get to hold us up.
+        for _ in 0..=(1 << 20) / CHUNK_BYTES {
+            if !self.pump_regardless(buffer).0 {
+                break;
+            }
+        }
+        for Source { mut lines, .. } in self.sources.drain(..) {
+            lines.finish(|line| self.sink.append(Now::read(), line));
+        }
+        let flushed = self.sink.flush();
+        let (dropped, ended) = self.sink.end(Now::read());
+        self.sink = Sink::None;
+        Some((dropped, flushed.and(ended)))
+    }
+}

@@ -1,0 +1,217 @@
+//! The agent's end: read, ship, commit.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::unix::AsyncFd;
+
+use super::format::{Decoded, MAGIC, Record, decode, segment_path, segments};
+
+/// Bytes of a segment read at once; more than the largest record.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Why a spool could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {path}")]
+pub struct SpoolError {
+    operation: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Records read together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// In order. Empty: nothing new yet, see [`Reader::wait`].
+    pub records: Vec<Record>,
+    /// Damaged places that were skipped (a shim or a machine died in mid-write).
+    pub corrupt: u64,
+}
+
+/// Follows one spool. There must be only one reader of it at a time.
+///
+/// ```no_run
+/// # use estiva_shim::spool::{Reader, SpoolError};
+/// # async fn example(dir: &std::path::Path) -> Result<(), SpoolError> {
+/// let mut reader = Reader::open(dir)?;
+/// while !reader.is_ended() {
+///     let batch = reader.read(1 << 20)?;
+///     if batch.records.is_empty() { reader.wait().await?; continue; }
+///     // ship the batch, then:
+///     reader.commit()?;
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    watch: AsyncFd<OwnedFd>,
+    position: Position,
+    open: Option<(u64, File)>,
+    ended: bool,
+}
+
+/// The next byte to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    segment: u64,
+    offset: u64,
+}
+
+impl Reader {
+    /// Opens the spool in `dir` (made when absent) at the position that was committed last.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The directory or its position cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, SpoolError> {
+        let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(failed("create"))?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
+            .map_err(|errno| failed("watch")(errno.into()))?;
+        inotify
+            .add_watch(dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)
+            .map_err(|errno| failed("watch")(errno.into()))?;
+        let watch = inotify.as_fd().try_clone_to_owned().map_err(failed("watch"))?;
+        // SAFETY: the descriptor is owned by what is registered, and so open for as long as it is registered.
+        let watch = unsafe { AsyncFd::register(watch) }.map_err(|error| failed("watch")(error.into()))?;
+        let position = Position::load(dir).map_err(failed("read the position of"))?;
+        Ok(Self { dir: dir.to_owned(), watch, position, open: None, ended: false })
+    }
+
+    /// Reads what there is, whole records up to about `bytes_max` bytes (at least one record). Never waits.
+    ///
+    /// # Errors
+    /// A segment cannot be read; nothing was consumed since the last successful read.
+    pub fn read(&mut self, bytes_max: usize) -> Result<Batch, SpoolError> {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        while !self.ended && (bytes < bytes_max || batch.records.is_empty()) {
+            // Listed before the segment is read: what is read after a successor was seen is all there will ever be.
+            let successor = self.successor()?;
+            let consumed = self.read_chunk(&mut batch, successor.is_some())?;
+            bytes += consumed;
+            if consumed == 0 {
+                let Some(next) = successor else { break };
+                self.position = Position { segment: next, offset: 0 };
+                self.open = None;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Waits until the shim has written something. May return without there being a new record.
+    ///
+    /// # Errors
+    /// The watch on the directory fails.
+    pub async fn wait(&mut self) -> Result<(), SpoolError> {
+        let failed = |source| SpoolError { operation: "watch", path: self.dir.clone(), source };
+        let mut ready = self.watch.readable().await.map_err(failed)?;
+        // A read after this sees whatever caused these events.
+        let mut events = [0; 4096];
+        while nix::unistd::read(ready.get_inner().as_raw_fd(), &mut events).is_ok() {}
+        ready.clear_ready();
+        Ok(())
+    }
+
+    /// Everything read so far is safe elsewhere: it will not be read again, and segments that are done are deleted
+    /// (which is what a blocked container waits for).
+    ///
+    /// # Errors
+    /// The position cannot be saved (then everything since the last commit will be read again) or a segment not deleted.
+    pub fn commit(&mut self) -> Result<(), SpoolError> {
+        let dir = self.dir.as_path();
+        let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
+        self.position.save(dir).map_err(failed("save the position in"))?;
+        let done = segments(dir).map_err(failed("list"))?;
+        for segment in done.into_iter().filter(|segment| *segment < self.position.segment) {
+            fs::remove_file(segment_path(dir, segment)).map_err(failed("delete a segment of"))?;
+        }
+        Ok(())
+    }
+
+    /// The end of the container's output has been read.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The lowest segment above the present one.
+    fn successor(&self) -> Result<Option<u64>, SpoolError> {
+        let failed = |source| SpoolError { operation: "list", path: self.dir.clone(), source };
+        let all = segments(&self.dir).map_err(failed)?;
+        // A new spool is at segment 0, which never exists: the first is 1.
+        Ok(all.into_iter().find(|segment| *segment > self.position.segment))
+    }
+
+    /// Reads one chunk; returns the bytes consumed, 0 when the segment has no more to give.
+    fn read_chunk(&mut self, batch: &mut Batch, closed: bool) -> Result<usize, SpoolError> {
+        let path = segment_path(&self.dir, self.position.segment);
+        let failed = |source| SpoolError { operation: "read", path: path.clone(), source };
+        let offset = self.position.offset;
+        if self.open.as_ref().is_none_or(|(segment, _)| *segment != self.position.segment) {
+            match File::open(&path) {
+                Ok(file) => self.open = Some((self.position.segment, file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let Some((_, file)) = &self.open else { return Ok(0) };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let filled = file.read_at(&mut chunk, offset).map_err(failed)?;
+        let consumed = self.decode_chunk(&chunk[..filled], batch);
+        self.position.offset += consumed as u64;
+        if consumed == 0 && filled > 0 && closed {
+            batch.corrupt += 1;
+        }
+        Ok(consumed)
+    }
+
+    fn decode_chunk(&mut self, chunk: &[u8], batch: &mut Batch) -> usize {
+        let mut at = 0;
+        if self.position.offset == 0 {
+            if !chunk.starts_with(MAGIC) {
+                return 0;
+            }
+            at = MAGIC.len();
+        }
+        while let Decoded::Record(record, bytes) = decode(&chunk[at..]) {
+            at += bytes;
+            self.ended = matches!(record, Record::End { .. });
+            batch.records.push(record);
+            if self.ended {
+                break;
+            }
+        }
+        at
+    }
+}
+
+impl Position {
+    fn load(dir: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(dir.join("position")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { segment: 0, offset: 0 }),
+            Err(error) => return Err(error),
+        };
+        let parsed = text
+            .trim_end()
+            .split_once(' ')
+            .and_then(|(segment, offset)| Some(Self { segment: segment.parse().ok()?, offset: offset.parse().ok()? }));
+        parsed.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "not a segment and an offset"))
+    }
+
+    /// By rename: a death in between leaves the old position, and what followed it is read twice, never not at all.
+    fn save(self, dir: &Path) -> io::Result<()> {
+        let staged = dir.join("position.tmp");
+        fs::write(&staged, format!("{} {}\n", self.segment, self.offset))?;
+        fs::rename(&staged, dir.join("position"))
+    }
+}
