@@ -33,5 +33,8 @@ fn answer(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
     println!("{request}");
     let body = format!("{greeting}\n");
     let length = body.len();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

@@ -7,6 +7,9 @@ use crate::{ApiError, Encode, Shape, json};
 /// The error type of an API: one variant for each error of the model, and one for all that every API may answer.
 pub trait ModelledError: From<ApiError> + Into<ApiError> + std::error::Error + Send + Sync + 'static {}
 
+/// For an API that models no errors.
+impl ModelledError for ApiError {}
+
 /// The API error of a modelled one.
 pub fn to_api_error(code: &'static str, status: u16, shape: &'static Shape, value: &dyn Encode) -> ApiError {
     let mut members = match json::to_value_of(value, shape) {

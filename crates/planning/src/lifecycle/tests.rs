@@ -1,3 +1,5 @@
+//! What reports make of a task, by example and as properties.
+
 use estiva_model::Timestamp;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Where tasks go, by example and as properties.
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;

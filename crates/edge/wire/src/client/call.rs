@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use estiva_model::{Region, Timestamp};
-use estiva_schema::Operation;
+use estiva_schema::codec::{self, Codec};
+use estiva_schema::{Operation, Protocol};
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
-use serde::Deserialize;
 
 use super::error::{ClientError, ServiceError};
 use super::transport::{Transport, TransportError};
@@ -17,7 +17,7 @@ use crate::sigv4::{Signable, SigningCredentials, sign_headers};
 const TIMEOUT: Duration = Duration::from_secs(30);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// A client of the AWS APIs behind one endpoint: those that speak awsJson. Cheap to clone; clones share connections.
+/// A client of the AWS APIs behind one endpoint. Cheap to clone; clones share connections.
 ///
 /// It does not retry: see [`ClientError::is_retryable`].
 #[derive(Clone)]
@@ -64,7 +64,8 @@ impl Client {
     pub async fn call<Op: Operation>(&self, input: &Op::Input) -> Result<Op::Output, ClientError> {
         let operation = Op::SCHEMA.name;
         let invalid = |source: TransportError| ClientError::Request { operation, source };
-        let body = serde_json::to_vec(input).map_err(|error| invalid(error.into()))?;
+        let codec = codec::of(Op::SERVICE.protocol);
+        let body = codec.encode_input(Op::SERVICE, Op::SCHEMA, input);
         let request = self.request::<Op>(body.into()).map_err(|error| invalid(error.into()))?;
         let endpoint = || self.endpoint.to_string();
         let response = tokio::time::timeout(self.timeout, self.transport.send(request))
@@ -72,10 +73,13 @@ impl Client {
             .map_err(|_| ClientError::TimedOut { operation, endpoint: endpoint(), timeout: self.timeout })?
             .map_err(|source| ClientError::Transport { operation, endpoint: endpoint(), source })?;
         if !response.status().is_success() {
-            return Err(ClientError::Service { operation, error: service_error(&response) });
+            return Err(ClientError::Service { operation, error: service_error(codec, &response) });
         }
-        serde_json::from_slice(response.body())
-            .map_err(|error| ClientError::Answer { operation, message: error.to_string() })
+        let mut output = Op::Output::default();
+        codec
+            .decode_output(Op::SCHEMA, response.body(), &mut output)
+            .map_err(|error| ClientError::Answer { operation, message: error.to_string() })?;
+        Ok(output)
     }
 
     fn request<Op: Operation>(&self, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -83,9 +87,11 @@ impl Client {
         let host = self.endpoint.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(host)?);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-        let target = format!("{}.{}", schema.target_prefix, Op::SCHEMA.name);
-        headers.insert(TARGET, HeaderValue::try_from(target)?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(codec::of(schema.protocol).request_content_type()));
+        if schema.protocol != Protocol::Query {
+            let target = format!("{}.{}", schema.target_prefix, Op::SCHEMA.name);
+            headers.insert(TARGET, HeaderValue::try_from(target)?);
+        }
         let signable = Signable {
             method: &Method::POST,
             uri: &self.endpoint,
@@ -103,23 +109,17 @@ impl Client {
     }
 }
 
-/// An awsJson error: `__type` may have a namespace in front (`com.amazon.coral.service#X`) or a URL behind (`X:http://…`).
-#[derive(Deserialize, Default)]
-struct ErrorBody {
-    #[serde(rename = "__type", alias = "code", default)]
-    kind: String,
-    #[serde(alias = "Message", alias = "errorMessage", default)]
-    message: String,
-}
-
-fn service_error(response: &Response<Bytes>) -> ServiceError {
+fn service_error(codec: &dyn Codec, response: &Response<Bytes>) -> ServiceError {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let body: ErrorBody = serde_json::from_slice(response.body()).unwrap_or_default();
-    let kind = header("x-amzn-errortype").filter(|_| body.kind.is_empty()).unwrap_or(&body.kind);
-    let code = kind.rsplit('#').next().and_then(|name| name.split(':').next()).unwrap_or_default();
+    let told = codec.decode_error(response.body(), response.status().as_u16());
+    let code = match (&*told.code, header("x-amzn-errortype")) {
+        ("", Some(kind)) => kind.split(':').next().unwrap_or_default().to_owned(),
+        ("", None) => response.status().as_u16().to_string(),
+        (code, _) => code.to_owned(),
+    };
     ServiceError {
-        code: if code.is_empty() { response.status().as_u16().to_string() } else { code.to_owned() },
-        message: body.message,
+        code,
+        message: told.message,
         status: response.status(),
         request_id: header("x-amzn-requestid").map(str::to_owned),
     }

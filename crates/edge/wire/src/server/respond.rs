@@ -46,7 +46,7 @@ impl Failure {
 
 /// An error that the edge itself makes.
 pub(super) fn api_error(code: &'static str, message: impl Into<String>, status: StatusCode) -> ApiError {
-    ApiError { code: code.into(), message: message.into(), status: status.as_u16() }
+    ApiError::new(code, message, status.as_u16())
 }
 
 /// What a client is told when a handler panicked: nothing of the reason, which is in the log.

@@ -12,7 +12,6 @@ use estiva_schema::{ApiError, Authorizer, Operation, OperationSchema, Protocol, 
 use estiva_wire::client::Client;
 use estiva_wire::server::{Edge, Limits, serve};
 use estiva_wire::sigv4::{Credential, CredentialSource, Secret, SigningCredentials, Verification, Verifier};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -25,11 +24,11 @@ static ECHO: OperationSchema = operation("Echo");
 static PANIC: OperationSchema = operation("Panic");
 static WAIT: OperationSchema = operation("Wait");
 static FORBIDDEN: OperationSchema = operation("Forbidden");
-static JSON_SCHEMA: ServiceSchema = schema("toy", Protocol::AwsJson11, &[&ECHO, &PANIC, &WAIT, &FORBIDDEN]);
+static JSON_SCHEMA: ServiceSchema = schema("toy", Protocol::AwsJson11, &[&ECHO, &FORBIDDEN, &PANIC, &WAIT]);
 static FORM_SCHEMA: ServiceSchema = schema("toyform", Protocol::Query, &[&ECHO]);
 
 pub fn error(code: &'static str, status: u16, message: &str) -> ApiError {
-    ApiError { code: code.into(), message: message.to_owned(), status }
+    ApiError::new(code, message, status)
 }
 
 /// Says what it was given, and by whom.
@@ -65,22 +64,53 @@ impl Service for Toy {
         let body = String::from_utf8_lossy(request.body).into_owned();
         let arn = request.caller.arn();
         let region = request.caller.region.to_string();
-        Ok(serde_json::to_vec(&Heard { body, arn, region, request_id: request.request_id }).unwrap())
+        Ok(estiva_schema::json::to_vec(&Heard { body, arn, region, request_id: request.request_id }))
     }
 }
 
-/// What the toy answers.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Heard {
-    pub body: String,
-    pub arn: String,
-    pub region: String,
-    pub request_id: String,
+pub use self::types::{Heard, Say};
+
+mod schema {
+    use estiva_schema::{Kind, Member, Shape};
+
+    static TEXT: Shape = Shape::of("Text", Kind::String);
+    pub static SAY: Shape =
+        Shape::of("Say", Kind::Structure { members: &[Member::of("word", &TEXT).required()], union: false });
+    pub static HEARD: Shape = Shape::of(
+        "Heard",
+        Kind::Structure {
+            members: &[
+                Member::of("body", &TEXT).required(),
+                Member::of("arn", &TEXT).required(),
+                Member::of("region", &TEXT).required(),
+                Member::of("request_id", &TEXT).required(),
+            ],
+            union: false,
+        },
+    );
 }
 
-#[derive(Serialize)]
-pub struct Say {
-    pub word: String,
+mod types {
+    use estiva_schema::structures;
+
+    #[derive(Default)]
+    pub struct Say {
+        pub word: String,
+    }
+
+    /// What the toy answers.
+    #[derive(Default)]
+    pub struct Heard {
+        pub body: String,
+        pub arn: String,
+        pub region: String,
+        pub request_id: String,
+    }
+
+    structures! {
+        Say = SAY [word];
+        Heard = HEARD [body, arn, region, request_id];
+    }
 }
 
 macro_rules! operations {
@@ -89,6 +119,7 @@ macro_rules! operations {
         impl Operation for $name {
             type Input = Say;
             type Output = Heard;
+            type Error = ApiError;
             const SCHEMA: &'static OperationSchema = &$schema;
             const SERVICE: &'static ServiceSchema = &JSON_SCHEMA;
         }
@@ -204,7 +235,7 @@ pub fn say(word: &str) -> Say {
 }
 
 const fn operation(name: &'static str) -> OperationSchema {
-    OperationSchema { name }
+    OperationSchema::new(name, &schema::SAY, Some(&schema::HEARD))
 }
 
 const fn schema(
@@ -218,6 +249,8 @@ const fn schema(
         target_prefix: "Toy_2026",
         api_version: "2026-01-01",
         protocol,
+        xml_namespace: "",
+        violation_code: "ValidationException",
         operations,
     }
 }

@@ -1,3 +1,5 @@
+//! What the OCI spec says for a container's spec.
+
 use std::path::Path;
 
 use serde_json::{Value, json};

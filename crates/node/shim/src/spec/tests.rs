@@ -1,3 +1,5 @@
+//! Which specs are refused.
+
 use serde_json::json;
 
 use super::*;
