@@ -1,19 +1,25 @@
 //! One installation on this machine: its data directory, its endpoint, and the files that commands share.
 
-use std::fs::{self, DirBuilder};
+use std::fmt::Write;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
+
+use crate::command::up::SupervisorState;
+
+const DATA_DEFAULT: &str = "/var/lib/estiva";
 
 /// Which installation a command is about.
 #[derive(Args)]
 pub struct InstallationOptions {
     /// Where everything is kept; each directory is an installation of its own
-    #[arg(long, global = true, value_name = "DIR", env = "ESTIVA_DATA", default_value = "/var/lib/estiva")]
+    #[arg(long, global = true, value_name = "DIR", env = "ESTIVA_DATA", default_value = DATA_DEFAULT)]
     data: PathBuf,
     /// Where the AWS endpoint listens
     #[arg(long, global = true, value_name = "ADDR", env = "ESTIVA_LISTEN", default_value = "127.0.0.1:4566")]
@@ -34,8 +40,17 @@ impl InstallationOptions {
         private_dir(&self.data)?;
         let data = fs::canonicalize(&self.data).with_context(|| format!("cannot find {}", self.data.display()))?;
         let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
-        let name = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex::encode(&digest[..6]);
         Ok(Installation { data, name })
+    }
+
+    /// What tells this installation from the default one, as arguments with a space before them.
+    pub fn arguments_where_not_default(&self) -> String {
+        let mut arguments = String::new();
+        if self.data != Path::new(DATA_DEFAULT) {
+            let _ = write!(arguments, " --data {}", self.data.display());
+        }
+        arguments
     }
 
     /// The endpoint's URL as clients on this machine use it.
@@ -82,9 +97,30 @@ impl Installation {
         self.data.join("up.json")
     }
 
+    /// Where the endpoint of an `estiva up` that runs is; `None` if none does.
+    pub fn running_endpoint(&self) -> Option<String> {
+        Some(SupervisorState::load(&self.supervisor_file()).ok()??.endpoint)
+    }
+
+    /// Held by whoever starts and stops the installation's processes, until it is dropped or its process ends.
+    pub fn lock(&self) -> Result<Flock<File>> {
+        let path = self.data.join("up.lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        locked.map_err(|(_, errno)| errno).with_context(|| format!("{} is locked by another process", path.display()))
+    }
+
     /// Where the output of a detached `estiva up` goes.
     pub fn log_file(&self) -> PathBuf {
         self.data.join("estiva.log")
+    }
+
+    /// The log file, to be written at its end.
+    pub fn append_log(&self) -> Result<File> {
+        let path = self.log_file();
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        file.with_context(|| format!("cannot open {}", path.display()))
     }
 
     /// The data directory.

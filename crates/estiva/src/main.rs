@@ -1,8 +1,11 @@
 //! The `estiva` binary: the command line, and the wiring of the server, the agent and the shim.
 
 mod command;
+mod credentials;
 mod installation;
 mod output;
+mod patience;
+mod progress;
 mod ready;
 mod telemetry;
 
@@ -14,10 +17,12 @@ use installation::InstallationOptions;
 
 /// Amazon ECS on your own machines.
 ///
-/// `estiva up` starts a control plane and one node. Then point any AWS tool at it:
+/// `estiva up` starts a control plane and one node on this machine. Point any AWS tool at it:
 ///
 ///     eval "$(estiva env)"
-///     aws ecs list-clusters
+///     aws ecs list-container-instances
+///
+/// Each data directory (--data) is an installation of its own; several can run side by side, each with its --listen.
 #[derive(Parser)]
 #[command(name = "estiva", version, verbatim_doc_comment, max_term_width = 100)]
 struct Cli {
@@ -36,10 +41,14 @@ enum Command {
     Image(command::image::Options),
     Server(command::server::Options),
     Agent(command::agent::Options),
-    Shim(command::shim::Options),
 }
 
 fn main() -> ExitCode {
+    // The shim forks: it has to begin before anything starts a thread, and wants nothing of the command line's weight.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|argument| argument == "shim") {
+        return estiva_shim::main(arguments);
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Up(options) => command::up::run(&cli.installation, &options),
@@ -48,8 +57,7 @@ fn main() -> ExitCode {
         Command::Env(options) => command::env::run(&cli.installation, &options),
         Command::Image(options) => command::image::run(&cli.installation, options),
         Command::Server(options) => command::server::run(&cli.installation, &options),
-        Command::Agent(options) => command::agent::run(&cli.installation, options),
-        Command::Shim(options) => return command::shim::run(&options),
+        Command::Agent(options) => command::agent::run(&cli.installation, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,5 +65,17 @@ fn main() -> ExitCode {
             eprintln!("estiva: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

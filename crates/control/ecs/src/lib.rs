@@ -1,1 +1,35 @@
-//! ECS.
+//! Amazon ECS: clusters, task definitions, tasks, container instances, attributes and tags.
+//!
+//! A handler checks a request, writes what is desired, and answers. What is observed comes back through
+//! SubmitTaskStateChange: [`task::report`] is its sole writer. Nothing here talks to a node.
+
+mod attribute;
+pub mod cluster;
+pub mod container_instance;
+mod error;
+mod name;
+mod page;
+pub mod scope;
+mod service;
+mod tag;
+pub mod task;
+pub mod task_definition;
+
+pub use service::{EcsService, Options};
+
+use estiva_store::Schema;
+
+/// Adds this crate's tables.
+pub fn tables(schema: Schema) -> Schema {
+    schema
+        .table::<cluster::table::ClusterRow>()
+        .table::<task_definition::table::TaskDefinitionRow>()
+        .table::<task_definition::table::FamilyRow>()
+        .table::<task::table::TaskRow>()
+        .table::<task::table::TaskStatusRow>()
+        .table::<task::table::ClientTokenRow>()
+        .table::<container_instance::table::ContainerInstanceRow>()
+        .table::<container_instance::table::ConnectionRow>()
+        .table::<container_instance::table::ReservationRow>()
+        .table::<container_instance::table::AddressRow>()
+}

@@ -28,7 +28,9 @@ impl Revision {
             None => (text, None),
             Some((family, number)) => {
                 let number = number.parse::<u32>().ok().filter(|number| *number > 0);
-                let invalid = || Error::client_exception(format!("Invalid revision number. Number: {}", &text[family.len() + 1..]));
+                let invalid = || {
+                    Error::client_exception(format!("Invalid revision number. Number: {}", &text[family.len() + 1..]))
+                };
                 (family, Some(number.ok_or_else(invalid)?))
             }
         };

@@ -1,10 +1,10 @@
 //! `estiva down`: ends what `estiva up` started.
 
-use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use estiva_agent::AgentError;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::up::SupervisorState;
 use crate::installation::InstallationOptions;
+use crate::patience::patiently;
 use crate::telemetry;
 
 /// Stop Estiva and its tasks
@@ -25,23 +26,18 @@ pub struct Options {
 /// Returns when everything has ended.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     let here = installation.open()?;
-    match fs::read(here.supervisor_file()) {
-        Ok(json) => {
-            let state: SupervisorState = serde_json::from_slice(&json).context("up.json is malformed")?;
-            end(Pid::from_raw(state.pid))?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).context("cannot read up.json"),
+    if let Some(state) = SupervisorState::load(&here.supervisor_file())? {
+        end(Pid::from_raw(state.pid))?;
     }
-    // Whoever holds the lock may still be on its way out.
     let _lock = here.lock().context("Estiva is still up")?;
     if options.keep_tasks {
         return Ok(());
     }
     telemetry::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let options = super::agent::offline(installation, &here)?;
-    let stopped = runtime.block_on(estiva_agent::stop_all_tasks(options))?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let node = super::agent::node_options(&here)?;
+    let stop = || runtime.block_on(estiva_agent::stop_all_tasks(&node));
+    let stopped = patiently(AgentError::is_taken, stop).context("cannot stop the node's tasks")?;
     if stopped > 0 {
         println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
     }

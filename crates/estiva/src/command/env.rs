@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
 use crate::output;
 
@@ -34,13 +35,13 @@ struct Environment {
 /// Prints.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     let here = installation.open()?;
-    let credentials = here.credentials()?;
+    let credentials = InstallationCredentials::load(&here.credentials_file())?;
     let environment = Environment {
-        endpoint_url: installation.endpoint(),
-        region: credentials.region.clone(),
-        default_region: credentials.region,
+        endpoint_url: here.running_endpoint().unwrap_or_else(|| installation.endpoint()),
+        region: credentials.region.as_str().to_owned(),
+        default_region: credentials.region.as_str().to_owned(),
         access_key_id: credentials.owner.access_key_id,
-        secret_access_key: credentials.owner.secret_access_key,
+        secret_access_key: credentials.owner.secret.expose().to_owned(),
     };
     if options.json {
         return output::json(&environment);

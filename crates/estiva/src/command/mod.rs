@@ -5,6 +5,5 @@ pub mod down;
 pub mod env;
 pub mod image;
 pub mod server;
-pub mod shim;
 pub mod status;
 pub mod up;

@@ -29,9 +29,9 @@ pub struct Options {
     #[arg(long, value_name = "NAME", default_value = "default")]
     cluster: String,
     #[command(flatten)]
-    server: super::server::Settings,
+    server: super::server::ServerSettings,
     #[command(flatten)]
-    node: super::agent::Settings,
+    node: super::agent::NodeSettings,
     /// Started by `--detach`
     #[arg(long, hide = true)]
     detached: bool,

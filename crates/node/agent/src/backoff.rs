@@ -24,11 +24,17 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The time to wait after one more failure.
-    pub fn after_failure(&mut self, rng: &mut impl Rng) -> Duration {
+    fn after_failure(&mut self, rng: &mut impl Rng) -> Duration {
         let spread = 1.0 + rng.random_range(-JITTER..JITTER);
         let wait = Duration::from_secs_f64(self.next_ms * spread / 1000.0);
         self.next_ms = (self.next_ms * GROWTH).min(MAX_MS);
         wait
+    }
+
+    /// Waits after one more failure.
+    pub async fn wait(&mut self) {
+        let wait = self.after_failure(&mut rand::rng());
+        tokio::time::sleep(wait).await;
     }
 
     /// What was tried worked.

@@ -19,7 +19,7 @@ pub const RESERVED_TCP_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Log drivers, network modes and settings that this agent honours, as attributes without a value. The names are
 /// those of AWS's agent, which task definitions ask for in `requiresAttributes`.
-pub const CAPABILITIES: [&str; 12] = [
+pub const CAPABILITIES: [&str; 11] = [
     "com.amazonaws.ecs.capability.docker-remote-api.1.17",
     "com.amazonaws.ecs.capability.docker-remote-api.1.18",
     "com.amazonaws.ecs.capability.docker-remote-api.1.19",
@@ -31,7 +31,6 @@ pub const CAPABILITIES: [&str; 12] = [
     "com.amazonaws.ecs.capability.logging-driver.none",
     "com.amazonaws.ecs.capability.privileged-container",
     "ecs.capability.task-eni",
-    "ecs.capability.container-ordering",
 ];
 
 /// The machine's cores and memory.
@@ -50,6 +49,7 @@ pub fn cpu_architecture() -> &'static str {
 
 fn memory_mib(meminfo: &Path) -> i64 {
     let text = fs::read_to_string(meminfo).unwrap_or_default();
-    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
     kib.unwrap_or(0_i64) / 1024
 }

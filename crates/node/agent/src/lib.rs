@@ -1,1 +1,20 @@
-//! The container agent.
+//! The container agent: it registers the node, hears from the control plane what to run, runs it, and says how it goes.
+//!
+//! The control plane is reached over the node protocol and the ECS API alone. While it is away, tasks run on; what it
+//! has not yet heard is kept on disk. After its own end the agent takes every task back.
+
+mod backoff;
+mod capacity;
+mod engine;
+mod error;
+mod logs;
+mod node;
+mod offline;
+mod options;
+mod registration;
+mod session;
+
+pub use error::AgentError;
+pub use node::Agent;
+pub use offline::stop_all_tasks;
+pub use options::{ImagePullBehavior, NodeOptions, Options};

@@ -1,1 +1,38 @@
-//! OCI images.
+//! OCI images on a node: pulled from registries or imported from files, unpacked into layers, kept while they are used.
+//!
+//! # Layout of the directory
+//! - `layers/sha256/<hex>/`: a layer's files, as overlayfs takes them, named after the digest of its uncompressed tar
+//!   (`diff_id`). Complete once it is there; never changed.
+//! - `images/<hex>.json`: an image: its configuration and its layers. `names/<hash>.json`: a name and the image it stands
+//!   for.
+//! - `leases/<holder>`: the images that a holder, a task, uses.
+//! - `tmp/<process>-<number>/`: what is being made. Swept when its process is gone.
+//!
+//! Several processes use one directory at once, the agent and `estiva image`: what appears does so by rename, and what
+//! is removed is removed under the exclusive lock `lock`, which makers of names and leases hold shared.
+//!
+//! # Trust
+//! Archives are hostile: every digest is checked, no path leaves the root it is unpacked to, and every size is bounded.
+
+mod config;
+mod digest;
+mod directory;
+mod error;
+mod images;
+mod import;
+mod keyed;
+mod layers;
+mod progress;
+mod reference;
+mod registry;
+mod unpack;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::ImageConfig;
+pub use error::{ImportError, LeaseError, OpenError, PullError, RemoveError};
+pub use images::{Image, ImageSummary, Images, PullPolicy, Removed, Source};
+pub use progress::{Progress, Silent};
+pub use registry::Credentials;
+pub use unpack::{Limits, UnpackError};

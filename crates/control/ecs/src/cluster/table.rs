@@ -70,6 +70,28 @@ impl Row for ClusterRow {
 }
 
 impl ClusterRow {
+    /// Sets settings; those of other names stay.
+    pub fn put_settings(&mut self, settings: Vec<ClusterSetting>) {
+        for setting in settings {
+            self.settings.retain(|known| known.name != setting.name);
+            self.settings.push(setting);
+        }
+    }
+
+    /// An ACTIVE cluster about which nothing was said.
+    pub fn new(scope: &Scope, name: &str, now: Timestamp) -> Self {
+        Self {
+            scope: scope.clone(),
+            name: name.to_owned(),
+            status: ClusterStatus::Active,
+            settings: vec![ClusterSetting { name: "containerInsights".to_owned(), value: "disabled".to_owned() }],
+            configuration: None,
+            service_connect_defaults: None,
+            tags: Tags::default(),
+            created_at: now,
+        }
+    }
+
     /// `arn:aws:ecs:region:account:cluster/name`
     pub fn arn(&self) -> String {
         self.scope.arn(format!("cluster/{}", self.name))

@@ -66,7 +66,8 @@ fn check(key: &str, value: &str) -> Result<(), Error> {
     if key.to_ascii_lowercase().starts_with("aws:") {
         return refuse(format!("Tag key '{key}' is reserved: 'aws:' is for the use of AWS."));
     }
-    let legal = |character: char| character.is_alphanumeric() || character.is_whitespace() || "_.:/=+-@".contains(character);
+    let legal =
+        |character: char| character.is_alphanumeric() || character.is_whitespace() || "_.:/=+-@".contains(character);
     if !key.chars().all(legal) || !value.chars().all(legal) {
         return refuse(format!("Tag '{key}' has a character other than letters, digits, spaces and _.:/=+-@."));
     }

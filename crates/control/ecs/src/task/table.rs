@@ -7,6 +7,7 @@ use estiva_planning::placement::Resources;
 use estiva_store::Row;
 use serde::{Deserialize, Serialize};
 
+use crate::container_instance::table::ContainerInstanceRow;
 use crate::scope::Scope;
 use crate::tag::Tags;
 
@@ -96,6 +97,8 @@ pub const BY_FAMILY: &str = "family";
 pub const BY_STARTED_BY: &str = "started_by";
 /// All tasks of a group in a cluster.
 pub const BY_GROUP: &str = "group";
+/// The tasks of a group that are to run on a container instance.
+pub const BY_PLACED_GROUP: &str = "placed_group";
 /// All tasks that use a revision of a task definition.
 pub const BY_TASK_DEFINITION: &str = "task_definition";
 
@@ -110,11 +113,17 @@ impl Row for TaskRow {
         let scope = &self.scope;
         let mut indexes = vec![
             (BY_CLUSTER_DESIRED, scope.key(&[&self.cluster, self.desired_status.as_str()])),
-            (BY_CONTAINER_INSTANCE, scope.key(&[&self.container_instance_cluster, &self.container_instance])),
+            (BY_CONTAINER_INSTANCE, self.container_instance_key()),
             (BY_FAMILY, scope.key(&[&self.cluster, &self.family])),
             (BY_GROUP, scope.key(&[&self.cluster, &self.group])),
-            (BY_TASK_DEFINITION, super::super::task_definition::table::revision_key(scope, &self.family, self.revision)),
+            (
+                BY_TASK_DEFINITION,
+                super::super::task_definition::table::revision_key(scope, &self.family, self.revision),
+            ),
         ];
+        if self.desired_status == DesiredStatus::Running {
+            indexes.push((BY_PLACED_GROUP, format!("{}/{}", self.container_instance_key(), self.group)));
+        }
         if let Some(started_by) = &self.started_by {
             indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
         }
@@ -124,8 +133,18 @@ impl Row for TaskRow {
 
 /// All tasks of a cluster in a status.
 pub const BY_CLUSTER_STATUS: &str = "cluster_status";
-/// All tasks in a status, by the time they stopped.
-pub const BY_STOPPED_AT: &str = "stopped_at";
+/// The tasks that stopped, and the client tokens that were made, in one minute.
+pub const BY_MINUTE: &str = "minute";
+
+/// The value of [`BY_MINUTE`].
+pub fn minute_value(minute: i64) -> String {
+    minute.to_string()
+}
+
+/// The minute, counted from 1970, of a point in time.
+pub fn minute_of(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(60_000)
+}
 
 impl Row for TaskStatusRow {
     const TABLE: &'static str = "task_statuses";
@@ -135,7 +154,10 @@ impl Row for TaskStatusRow {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![(BY_CLUSTER_STATUS, cluster_status_value(&self.scope, &self.cluster, self.state.last_status))]
+        let mut indexes =
+            vec![(BY_CLUSTER_STATUS, cluster_status_value(&self.scope, &self.cluster, self.state.last_status))];
+        indexes.extend(self.state.stopped_at.map(|time| (BY_MINUTE, minute_value(minute_of(time)))));
+        indexes
     }
 }
 
@@ -155,11 +177,38 @@ impl TaskRow {
         self.scope.arn(format!("task/{}/{}", self.cluster, self.id))
     }
 
+    /// The key of the container instance that the task is placed on.
+    pub fn container_instance_key(&self) -> String {
+        self.scope.key(&[&self.container_instance_cluster, &self.container_instance])
+    }
+
+    /// What the caller overrides of a container.
+    pub fn override_of(&self, container: &str) -> Option<&api::ContainerOverride> {
+        let overrides = self.overrides.container_overrides.as_ref()?;
+        overrides.iter().find(|it| it.name.as_deref() == Some(container))
+    }
+
+    /// The task's own CPU units and MiB of memory, overrides applied; for a task without such limits, what it takes of its
+    /// container instance.
+    pub fn sizes(&self, definition: Option<&api::TaskDefinition>) -> (Option<i64>, Option<i64>) {
+        let own = |overridden: &Option<String>, defined: Option<&String>| {
+            overridden.as_ref().or(defined).and_then(|text| text.parse().ok())
+        };
+        let cpu = own(&self.overrides.cpu, definition.and_then(|it| it.cpu.as_ref()));
+        let memory = own(&self.overrides.memory, definition.and_then(|it| it.memory.as_ref()));
+        (cpu.or(Some(self.demand.cpu)), memory.or(Some(self.demand.memory)))
+    }
+
     /// The ARN of one of its containers. ECS gives each container an id of its own; here it follows from the task's
     /// id and the container's place, so that it need not be kept.
     pub fn container_arn(&self, place: usize) -> String {
         self.scope.arn(format!("container/{}/{}/{place:012x}", self.cluster, self.id))
     }
+}
+
+/// The value of [`BY_PLACED_GROUP`].
+pub fn placed_group_value(instance: &ContainerInstanceRow, group: &str) -> String {
+    format!("{}/{group}", instance.key())
 }
 
 /// What a client token was used for, so that a repeated call answers as the first did.
@@ -184,5 +233,9 @@ impl Row for ClientTokenRow {
 
     fn key(&self) -> String {
         self.scope.key(&[&self.operation, &self.token])
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![(BY_MINUTE, minute_value(minute_of(self.created_at)))]
     }
 }

@@ -67,7 +67,10 @@ impl Row for TaskDefinitionRow {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        vec![(BY_STATUS, status_value(&self.scope, self.status)), (BY_FAMILY_STATUS, family_status_value(&self.scope, &self.family, self.status))]
+        vec![
+            (BY_STATUS, status_value(&self.scope, self.status)),
+            (BY_FAMILY_STATUS, family_status_value(&self.scope, &self.family, self.status)),
+        ]
     }
 }
 

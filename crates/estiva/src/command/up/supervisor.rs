@@ -1,10 +1,13 @@
 //! Keeps the server and the agent running, one process each.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::Flock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -13,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
 use super::Options;
-use crate::installation::{Installation, InstallationOptions, Lock};
+use crate::installation::{Installation, InstallationOptions};
 use crate::ready;
 
 /// A process that ends is started again after this long, so that one that cannot run does not spin.
@@ -28,12 +31,25 @@ pub struct SupervisorState {
     pub endpoint: String,
 }
 
+impl SupervisorState {
+    /// What the `estiva up` that runs wrote; `None` if none does. One that was killed may have left its file.
+    pub fn load(file: &Path) -> Result<Option<Self>> {
+        match fs::read(file) {
+            Ok(json) => {
+                serde_json::from_slice(&json).map(Some).with_context(|| format!("{} is malformed", file.display()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+}
+
 /// The server and the agent, running.
 pub struct Supervisor {
     server: Part,
     agent: Part,
     state_file: std::path::PathBuf,
-    _lock: Lock,
+    _lock: Flock<File>,
 }
 
 struct Part {
@@ -77,9 +93,9 @@ impl Supervisor {
             }
         }
         info!("stopping; tasks run on");
-        self.agent.stop().await?;
-        self.server.stop().await?;
-        fs::remove_file(&self.state_file).context("cannot remove up.json")
+        let stopped = (self.agent.stop().await, self.server.stop().await);
+        fs::remove_file(&self.state_file).context("cannot remove up.json")?;
+        stopped.0.and(stopped.1)
     }
 }
 
@@ -96,14 +112,16 @@ impl Part {
     fn spawn(arguments: &[String], wait: bool) -> Result<(Child, Option<ready::Waiter>)> {
         let mut command = std::process::Command::new(std::env::current_exe().context("cannot find this program")?);
         command.args(arguments).stdin(Stdio::null());
+        // The parts speak for the installation, whoever its user happens to be signed in as elsewhere.
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            command.env_remove(variable);
+        }
         let waiter = if wait { Some(ready::Waiter::for_child(&mut command)?) } else { None };
         let mut command = Command::from(command);
         // Neither part outlives a supervisor that was killed: the next `up` starts from a clean table.
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
-            command.pre_exec(|| {
-                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(Into::into)
-            });
+            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(Into::into));
         }
         Ok((command.spawn().context("cannot start a part of Estiva")?, waiter))
     }
@@ -117,7 +135,8 @@ impl Part {
 
     async fn stop(&mut self) -> Result<()> {
         let Some(id) = self.child.id() else { return Ok(()) };
-        kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM).with_context(|| format!("cannot stop the {}", self.name))?;
+        kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM)
+            .with_context(|| format!("cannot stop the {}", self.name))?;
         let status = self.child.wait().await?;
         if !status.success() {
             bail!("the {} ended with {status}", self.name);

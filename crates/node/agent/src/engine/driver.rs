@@ -12,7 +12,7 @@ use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerStatus, DesiredStatus, TaskStatus};
 use estiva_shim::client::{self, Client, Events, Liveness};
 use estiva_shim::protocol::Event;
-use estiva_shim::spec::TaskSpec;
+use estiva_shim::spec::{ContainerSpec, TaskSpec};
 use estiva_shim::status::{Exit, Status};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -60,18 +60,19 @@ impl Driver {
 
     /// Returns once the task is STOPPED, cleaned up, and its last log lines are shipped.
     pub async fn run(mut self) {
-        if self.record.known.status != TaskStatus::Stopped {
+        let ended = self.record.known.status == TaskStatus::Stopped;
+        if !ended && !self.all_stopped() {
             self.live().await;
-            self.clean_up().await;
+        }
+        self.clean_up().await;
+        self.shippers.finish(&self.record, &self.dir);
+        if !ended {
             let drained = tokio::time::timeout(LOG_DRAIN_MAX, self.shippers.drained()).await;
             if drained.is_err() {
                 warn!(task = self.record.id(), "log lines are still on their way; they are kept and sent on");
             }
             self.end();
-        } else {
-            self.clean_up().await;
         }
-        self.shippers.ship_leftovers(&self.record, &self.dir);
         self.shippers.drained().await;
     }
 
@@ -81,9 +82,10 @@ impl Driver {
             Err(StartFailure::StopRequested) => self.stop_what_started().await,
             Err(failure) => {
                 info!(task = self.record.id(), reason = %failure, "task failed to start");
-                self.record.known.reason = Some(failure.to_string());
-                if let Some(name) = failure.container_name() {
-                    self.container_stopped(name, None, Some(failure.to_string()));
+                self.record.known.reason.get_or_insert_with(|| failure.to_string());
+                match failure.container_name() {
+                    Some(name) => self.container_stopped(name, None, Some(failure.to_string())),
+                    None => self.publish(),
                 }
                 self.stop_what_started().await;
             }
@@ -110,20 +112,22 @@ impl Driver {
         let mut there: BTreeMap<String, Status> =
             states.containers.into_iter().map(|state| (state.name, state.status)).collect();
         if let Some(prepared) = prepared {
+            self.start_logs().await?;
             for container in &prepared.containers {
                 if *self.desired.borrow() == DesiredStatus::Stopped {
                     return Err(StartFailure::StopRequested);
                 }
-                self.shippers.start(&self.record, &container.spec.name, &self.dir);
-                self.start_container(&live.client, container, there.remove(&container.spec.name)).await?;
+                self.start_container(&live.client, container, there.remove(&container.name)).await?;
             }
             self.set_running()?;
         } else {
             for (name, status) in there {
-                self.shippers.start(&self.record, &name, &self.dir);
                 if let Status::Stopped(exit) = status {
                     self.container_stopped(&name, Some(&exit), None);
                 }
+            }
+            for container in &self.record.task.containers {
+                self.shippers.resume(&self.record, container, &self.dir);
             }
         }
         Ok(live)
@@ -167,16 +171,24 @@ impl Driver {
         client::spawn(&self.host.exe, &self.dir, &spec).await.map_err(StartFailure::shim)
     }
 
+    async fn start_logs(&mut self) -> Result<(), StartFailure> {
+        for container in &self.record.task.containers {
+            let started = self.shippers.start(&self.record, container, &self.dir).await;
+            started.map_err(|error| StartFailure::logs(&container.name, &error))?;
+        }
+        Ok(())
+    }
+
     async fn start_container(
         &mut self,
         client: &Client,
-        container: &prepare::PreparedContainer,
+        spec: &ContainerSpec,
         there: Option<Status>,
     ) -> Result<(), StartFailure> {
-        let name = &container.spec.name;
+        let name = &spec.name;
         let refused = |error| StartFailure::container(name, error);
         if there.is_none() {
-            client.create(&container.spec).await.map_err(refused)?;
+            client.create(spec).await.map_err(refused)?;
         }
         match there {
             None | Some(Status::Created { .. }) => {
@@ -284,7 +296,11 @@ impl Driver {
         for name in self.container_names() {
             match exits.get(&name) {
                 Some(Some(exit)) => self.container_stopped(&name, Some(exit), None),
-                _ => self.container_stopped(&name, None, Some("ContainerRuntimeError: the container's shim was killed".to_owned())),
+                _ => self.container_stopped(
+                    &name,
+                    None,
+                    Some("ContainerRuntimeError: the container's shim was killed".to_owned()),
+                ),
             }
         }
     }

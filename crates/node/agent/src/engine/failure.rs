@@ -5,6 +5,7 @@ use estiva_shim::protocol::FailureKind;
 
 use super::record::RecordError;
 use super::translate::TranslateError;
+use crate::logs::LogSetupError;
 
 /// Why a task did not start. Its text is the task's `stoppedReason`.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub(crate) enum StartFailure {
     Start { container: String, reason: String },
     #[error("ContainerRuntimeError: {0}")]
     Shim(String),
-    #[error("ContainerRuntimeError: the task's shim was killed while the task was starting")]
+    #[error("ContainerRuntimeError: the task's shim is gone: it was killed, or the machine was restarted")]
     ShimGone,
     #[error("ResourceInitializationError: {0}")]
     Record(#[source] RecordError),
@@ -31,6 +32,7 @@ pub(crate) enum StartFailure {
 
 impl StartFailure {
     /// Something about the shim itself failed.
+    #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub fn shim(error: ClientError) -> Self {
         Self::Shim(with_sources(&error))
     }
@@ -46,6 +48,21 @@ impl StartFailure {
             },
             _ => Self::Shim(reason),
         }
+    }
+
+    /// The node's network refused.
+    pub fn network(error: estiva_network::Error) -> Self {
+        match error {
+            estiva_network::Error::PortInUse { .. } | estiva_network::Error::PortsExhausted { .. } => {
+                Self::PortTaken(with_sources(&error))
+            }
+            other => Self::Network(with_sources(&other)),
+        }
+    }
+
+    /// A container's output has nowhere to go.
+    pub fn logs(name: &str, error: &LogSetupError) -> Self {
+        Self::Start { container: name.to_owned(), reason: with_sources(error) }
     }
 
     /// A container cannot be run as the task definition and the image have it.

@@ -17,7 +17,7 @@ use super::prepare::PreparedNetwork;
 
 /// One task on this node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TaskRecord {
+pub(crate) struct TaskRecord {
     /// As the control plane sent it, without credentials.
     pub task: Task,
     /// Whether a shim may exist.
@@ -30,7 +30,7 @@ pub struct TaskRecord {
 
 /// How far a task is on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownTask {
+pub(crate) struct KnownTask {
     /// Grows with each change that is worth a report.
     pub version: u64,
     /// PENDING, RUNNING or STOPPED.
@@ -47,9 +47,21 @@ pub struct KnownTask {
     pub execution_stopped_at: Option<Timestamp>,
 }
 
+impl KnownTask {
+    /// The task never runs here.
+    pub fn refuse(&mut self, reason: &str) {
+        self.version += 1;
+        self.status = TaskStatus::Stopped;
+        self.reason = Some(reason.to_owned());
+        for container in &mut self.containers {
+            container.status = ContainerStatus::Stopped;
+        }
+    }
+}
+
 /// How far a container is on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownContainer {
+pub(crate) struct KnownContainer {
     /// Unique in the task.
     pub name: String,
     /// The runtime's id, unique on the host.
@@ -68,7 +80,7 @@ pub struct KnownContainer {
 
 /// Why a record could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// The file system refused.
     #[error("cannot {operation} {}", path.display())]
     Io {
@@ -87,6 +99,14 @@ pub enum RecordError {
         /// What serde found.
         source: serde_json::Error,
     },
+}
+
+impl RecordError {
+    /// Something about a file.
+    pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
 }
 
 const FILE_NAME: &str = "record.json";
@@ -125,12 +145,7 @@ impl TaskRecord {
     /// Durable when it returns.
     pub fn save(&self, task_dir: &Path) -> Result<(), RecordError> {
         let path = task_dir.join(FILE_NAME);
-        let fail = |operation| {
-            let path = path.clone();
-            move |source| RecordError::Io { operation, path, source }
-        };
-        let json = serde_json::to_vec(self)
-            .map_err(|source| RecordError::Malformed { path: path.clone(), source })?;
+        let json = serde_json::to_vec(self).map_err(|source| RecordError::Malformed { path: path.clone(), source })?;
         let temporary = task_dir.join(".record.json.new");
         let mut file = OpenOptions::new()
             .write(true)
@@ -138,10 +153,10 @@ impl TaskRecord {
             .truncate(true)
             .mode(0o600)
             .open(&temporary)
-            .map_err(fail("create"))?;
-        file.write_all(&json).and_then(|()| file.sync_data()).map_err(fail("write"))?;
-        fs::rename(&temporary, &path).map_err(fail("replace"))?;
-        File::open(task_dir).and_then(|dir| dir.sync_all()).map_err(fail("write the directory of"))
+            .map_err(RecordError::io("create", &path))?;
+        file.write_all(&json).and_then(|()| file.sync_data()).map_err(RecordError::io("write", &path))?;
+        fs::rename(&temporary, &path).map_err(RecordError::io("replace", &path))?;
+        File::open(task_dir).and_then(|dir| dir.sync_all()).map_err(RecordError::io("write the directory of", &path))
     }
 
     /// `None` if the directory holds no record: a crash came before the first one was whole.
@@ -182,7 +197,7 @@ mod tests {
         record.save(dir.path()).unwrap();
         assert!(!fs::read_to_string(dir.path().join(FILE_NAME)).unwrap().contains("very-secret"));
         let read = TaskRecord::load(dir.path()).unwrap().unwrap();
-        assert_eq!((read.id(), read.known), ("abc", record.known));
+        assert_eq!((read.id(), &read.known), ("abc", &record.known));
     }
 
     #[test]

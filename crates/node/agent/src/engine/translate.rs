@@ -5,24 +5,8 @@ use std::path::{Path, PathBuf};
 
 use estiva_agent_protocol::task::Container;
 use estiva_agent_protocol::task::docker::{Config, HostConfig};
+use estiva_image::ImageConfig;
 use estiva_shim::spec::{BindMount, ContainerSpec, LogSink, NamespaceMode, Resources, Rootfs, Tmpfs, Ulimit, User};
-
-/// What an image says of the containers made from it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageDefaults {
-    /// `KEY=value` entries.
-    pub env: Vec<String>,
-    /// Comes before the command.
-    pub entrypoint: Vec<String>,
-    /// The command, unless the task definition has one.
-    pub cmd: Vec<String>,
-    /// Where the command starts.
-    pub working_dir: String,
-    /// `user[:group]`.
-    pub user: String,
-    /// A signal's name or number.
-    pub stop_signal: String,
-}
 
 /// What surrounds a container on this node.
 #[derive(Debug, Clone)]
@@ -74,7 +58,7 @@ pub fn docker_config(container: &Container) -> Result<(Config, HostConfig), Tran
 /// The container as the shim runs it.
 pub fn container_spec(
     container: &Container,
-    image: &ImageDefaults,
+    image: &ImageConfig,
     around: Surroundings,
 ) -> Result<ContainerSpec, TranslateError> {
     let (config, host) = docker_config(container)?;
@@ -118,7 +102,7 @@ pub fn container_spec(
 }
 
 /// As Docker does: an entry point in the task definition also takes the place of the image's command.
-fn command_line(container: &Container, image: &ImageDefaults) -> Vec<String> {
+fn command_line(container: &Container, image: &ImageConfig) -> Vec<String> {
     let (entry_point, image_command) = if container.entry_point.is_empty() {
         (&image.entrypoint, image.cmd.as_slice())
     } else {
@@ -129,7 +113,7 @@ fn command_line(container: &Container, image: &ImageDefaults) -> Vec<String> {
 }
 
 /// The image's variables, then the platform's, then the task definition's: a later one wins.
-fn environment(container: &Container, image: &ImageDefaults, platform: BTreeMap<String, String>) -> Vec<String> {
+fn environment(container: &Container, image: &ImageConfig, platform: BTreeMap<String, String>) -> Vec<String> {
     let split = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         (name.to_owned(), value.to_owned())
@@ -196,7 +180,11 @@ fn stop_signal(text: &str) -> Result<i32, TranslateError> {
         return Ok(15);
     }
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=REALTIME_MAX).contains(&number) { Ok(number) } else { Err(TranslateError::StopSignal(text.into())) };
+        return if (1..=REALTIME_MAX).contains(&number) {
+            Ok(number)
+        } else {
+            Err(TranslateError::StopSignal(text.into()))
+        };
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -225,14 +213,15 @@ mod tests {
         }
     }
 
-    fn image() -> ImageDefaults {
-        ImageDefaults {
+    fn image() -> ImageConfig {
+        ImageConfig {
             env: vec!["PATH=/bin".into(), "A=image".into()],
             entrypoint: vec!["/entry".into()],
             cmd: vec!["default".into()],
             working_dir: "work".into(),
             user: "app".into(),
             stop_signal: "SIGQUIT".into(),
+            ..ImageConfig::default()
         }
     }
 
@@ -273,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_said() {
-        let nothing = container_spec(&Container::default(), &ImageDefaults::default(), around());
+        let nothing = container_spec(&Container::default(), &ImageConfig::default(), around());
         assert!(matches!(nothing, Err(TranslateError::NoCommand)));
         let broken = Container {
             docker_config: estiva_agent_protocol::task::DockerConfig { config: Some("{".into()), ..Default::default() },

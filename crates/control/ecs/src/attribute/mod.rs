@@ -1,0 +1,3 @@
+//! Attributes that owners put on container instances, for placement to ask for.
+
+pub mod handlers;

@@ -1,0 +1,8 @@
+//! Clusters: what tasks, services and container instances belong to.
+
+pub mod handlers;
+mod reference;
+pub mod table;
+mod view;
+
+pub use reference::{DEFAULT_CLUSTER, active, name_of};

@@ -1,0 +1,27 @@
+//! Clusters as callers refer to them: by name, by ARN, or not at all.
+
+use std::sync::Arc;
+
+use estiva_api_ecs::Error;
+use estiva_store::Snapshot;
+
+use super::table::{ClusterRow, ClusterStatus};
+use crate::name;
+use crate::scope::Scope;
+
+/// The cluster of a caller who names none.
+pub const DEFAULT_CLUSTER: &str = "default";
+
+/// The name that `reference` means.
+pub fn name_of<'a>(scope: &Scope, reference: Option<&'a str>) -> Result<&'a str, Error> {
+    let reference = reference.filter(|text| !text.is_empty()).unwrap_or(DEFAULT_CLUSTER);
+    let name = scope.name_in("cluster", reference).filter(|name| name::is_legal(name));
+    name.ok_or_else(|| Error::invalid_parameter_exception(format!("Invalid cluster name: {reference}")))
+}
+
+/// The ACTIVE cluster that `reference` means, or ClusterNotFoundException.
+pub fn active(view: &Snapshot, scope: &Scope, reference: Option<&str>) -> Result<Arc<ClusterRow>, Error> {
+    let row = view.get::<ClusterRow>(&scope.key(&[name_of(scope, reference)?]));
+    row.filter(|row| row.status == ClusterStatus::Active)
+        .ok_or_else(|| Error::cluster_not_found_exception("Cluster not found."))
+}

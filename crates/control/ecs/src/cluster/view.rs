@@ -1,0 +1,73 @@
+//! A cluster as DescribeClusters shows it.
+
+use estiva_api_ecs::types as api;
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_store::Snapshot;
+
+use super::table::ClusterRow;
+use crate::container_instance::table::{
+    BY_CLUSTER_STATUS as INSTANCES_BY_STATUS, ContainerInstanceRow, ContainerInstanceStatus,
+};
+use crate::task::table::{BY_CLUSTER_STATUS, TaskStatusRow, cluster_status_value};
+
+pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterField]) -> api::Cluster {
+    let includes = |field: api::ClusterField| include.contains(&field);
+    let tasks = |statuses: &[TaskStatus]| -> usize {
+        let value = |status: &TaskStatus| cluster_status_value(&row.scope, &row.name, *status);
+        statuses.iter().map(|status| view.index_count::<TaskStatusRow>(BY_CLUSTER_STATUS, &value(status))).sum()
+    };
+    let pending = tasks(&[TaskStatus::Provisioning, TaskStatus::Pending, TaskStatus::Activating]);
+    let running =
+        tasks(&[TaskStatus::Running, TaskStatus::Deactivating, TaskStatus::Stopping, TaskStatus::Deprovisioning]);
+    let instances = |status: ContainerInstanceStatus| {
+        let value = row.scope.key(&[&row.name, status.as_str()]);
+        view.index_count::<ContainerInstanceRow>(INSTANCES_BY_STATUS, &value)
+    };
+    let registered = instances(ContainerInstanceStatus::Active) + instances(ContainerInstanceStatus::Draining);
+    let setting = |it: &super::table::ClusterSetting| api::ClusterSetting {
+        name: api::ClusterSettingName::parse(&it.name),
+        value: Some(it.value.clone()),
+    };
+    api::Cluster {
+        cluster_arn: Some(row.arn()),
+        cluster_name: Some(row.name.clone()),
+        status: Some(row.status.as_str().to_owned()),
+        registered_container_instances_count: Some(count(registered)),
+        running_tasks_count: Some(count(running)),
+        pending_tasks_count: Some(count(pending)),
+        active_services_count: Some(0),
+        capacity_providers: Some(Vec::new()),
+        default_capacity_provider_strategy: Some(Vec::new()),
+        statistics: Some(if includes(api::ClusterField::Statistics) {
+            statistics(pending, running)
+        } else {
+            Vec::new()
+        }),
+        tags: Some(if includes(api::ClusterField::Tags) { row.tags.to_api() } else { Vec::new() }),
+        settings: Some(if includes(api::ClusterField::Settings) {
+            row.settings.iter().map(setting).collect()
+        } else {
+            Vec::new()
+        }),
+        configuration: row.configuration.clone().filter(|_| includes(api::ClusterField::Configurations)),
+        attachments: includes(api::ClusterField::Attachments).then(Vec::new),
+        service_connect_defaults: row.service_connect_defaults.clone(),
+        ..api::Cluster::default()
+    }
+}
+
+/// Every launch type's counts. Without EXTERNAL instances and services there is only one kind that is not zero.
+fn statistics(pending: usize, running: usize) -> Vec<api::KeyValuePair> {
+    let pair = |(name, value): (&str, usize)| api::KeyValuePair {
+        name: Some(name.to_owned()),
+        value: Some(value.to_string()),
+    };
+    [("runningTasksCount", running), ("pendingTasksCount", pending), ("activeServiceCount", 0)]
+        .into_iter()
+        .map(pair)
+        .collect()
+}
+
+fn count(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,177 @@
+//! The operations on container instances.
+
+use std::sync::Arc;
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_schema::Request;
+use estiva_store::{Row, Snapshot};
+
+use super::filter::Filter;
+use super::reference::{authorise, find};
+use super::table::{BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow};
+use super::view::to_api;
+use super::{poll_endpoint, register};
+use crate::EcsService;
+use crate::cluster;
+use crate::error::{self, invalid};
+use crate::page::Page;
+use crate::scope::Scope;
+use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
+use crate::task::{self, Stop};
+
+/// DescribeContainerInstances and UpdateContainerInstancesState take so many at a time.
+const INSTANCES_MAX: usize = 100;
+const UPDATED_MAX: usize = 10;
+
+pub(crate) use register::register;
+
+pub(crate) fn discover_poll_endpoint(
+    service: &EcsService,
+    request: &Request<api::DiscoverPollEndpointRequest>,
+) -> Result<api::DiscoverPollEndpointResponse, Error> {
+    poll_endpoint::discover(service, request)
+}
+
+pub(crate) async fn deregister(
+    service: &EcsService,
+    request: Request<api::DeregisterContainerInstanceRequest>,
+) -> Result<api::DeregisterContainerInstanceResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let row = service.store.update(|tx| {
+        let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
+        let row = find(tx, &scope, &cluster.name, &input.container_instance)?;
+        let row = row.filter(|row| row.status != ContainerInstanceStatus::Inactive).ok_or_else(not_found)?;
+        authorise(&caller, &row)?;
+        let tasks: Vec<Arc<TaskRow>> = tx.index::<TaskRow>(BY_CONTAINER_INSTANCE, &row.key()).collect();
+        let live: Vec<_> =
+            tasks.into_iter().filter(|row| task::status_of(tx, row) != Some(TaskStatus::Stopped)).collect();
+        if !live.is_empty() && input.force != Some(true) {
+            return Err(invalid("Found running tasks on the instance."));
+        }
+        for task in live {
+            task::abandon(tx, &task, &Stop::of_deregistration(), Timestamp::now());
+        }
+        let mut row = (*row).clone();
+        row.status = ContainerInstanceStatus::Inactive;
+        tx.delete::<ReservationRow>(&row.key());
+        Ok(tx.put(row))
+    });
+    let row = row.await.map_err(error::update)?;
+    let instance = to_api(&service.store.view(), &row, true);
+    Ok(api::DeregisterContainerInstanceResponse { container_instance: Some(instance) })
+}
+
+pub(crate) fn describe(
+    service: &EcsService,
+    request: &Request<api::DescribeContainerInstancesRequest>,
+) -> Result<api::DescribeContainerInstancesResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
+    check_count(input.container_instances.len(), INSTANCES_MAX)?;
+    let with_tags = input.include.iter().flatten().any(|field| *field == api::ContainerInstanceField::Tags);
+    let (mut instances, mut failures) = (Vec::new(), Vec::new());
+    for reference in &input.container_instances {
+        match find(&view, &scope, &cluster.name, reference)? {
+            Some(row) => instances.push(to_api(&view, &row, with_tags)),
+            None => failures.push(missing(&scope, &cluster.name, reference)),
+        }
+    }
+    Ok(api::DescribeContainerInstancesResponse { container_instances: Some(instances), failures: Some(failures) })
+}
+
+pub(crate) fn list(
+    service: &EcsService,
+    request: &Request<api::ListContainerInstancesRequest>,
+) -> Result<api::ListContainerInstancesResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
+    let filter = input.filter.as_deref().map(Filter::parse).transpose()?;
+    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let rows = |status: &str| {
+        view.index_from::<ContainerInstanceRow>(BY_CLUSTER_STATUS, &scope.key(&[&cluster.name, status]), &page.after)
+    };
+    let matches = |row: &Arc<ContainerInstanceRow>| filter.as_ref().is_none_or(|filter| filter.matches(&view, row));
+    let key = |row: &Arc<ContainerInstanceRow>| row.key();
+    let (rows, next_token) = match input.status {
+        Some(status) => page.cut(rows(status.as_str()).filter(matches), key),
+        None => page.cut(merged(rows("ACTIVE"), rows("DRAINING")).filter(matches), key),
+    };
+    let arns = rows.iter().map(|row| row.arn()).collect();
+    Ok(api::ListContainerInstancesResponse { container_instance_arns: Some(arns), next_token })
+}
+
+/// Two lists in order of their key, as one.
+fn merged(
+    first: impl Iterator<Item = Arc<ContainerInstanceRow>>,
+    second: impl Iterator<Item = Arc<ContainerInstanceRow>>,
+) -> impl Iterator<Item = Arc<ContainerInstanceRow>> {
+    let (mut first, mut second) = (first.peekable(), second.peekable());
+    std::iter::from_fn(move || match (first.peek(), second.peek()) {
+        (Some(one), Some(other)) if other.key() < one.key() => second.next(),
+        (Some(_), _) => first.next(),
+        (None, _) => second.next(),
+    })
+}
+
+pub(crate) async fn update_state(
+    service: &EcsService,
+    request: Request<api::UpdateContainerInstancesStateRequest>,
+) -> Result<api::UpdateContainerInstancesStateResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    check_count(input.container_instances.len(), UPDATED_MAX)?;
+    let status = match input.status.as_str() {
+        "ACTIVE" => ContainerInstanceStatus::Active,
+        "DRAINING" => ContainerInstanceStatus::Draining,
+        other => return Err(invalid(format!("status: container instances cannot be set to {other}"))),
+    };
+    let update = service.store.update(|tx| {
+        let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
+        let (mut rows, mut failures) = (Vec::new(), Vec::new());
+        for reference in &input.container_instances {
+            match find(tx, &scope, &cluster.name, reference)? {
+                Some(row) if row.status != ContainerInstanceStatus::Inactive => {
+                    let mut row = (*row).clone();
+                    row.status = status;
+                    rows.push(tx.put(row));
+                }
+                Some(row) => failures.push(failure(row.arn(), "INACTIVE")),
+                None => failures.push(missing(&scope, &cluster.name, reference)),
+            }
+        }
+        Ok::<_, Error>((rows, failures))
+    });
+    let (rows, failures) = update.await.map_err(error::update)?;
+    let view: Snapshot = service.store.view();
+    let instances = rows.iter().map(|row| to_api(&view, row, false)).collect();
+    Ok(api::UpdateContainerInstancesStateResponse { container_instances: Some(instances), failures: Some(failures) })
+}
+
+fn check_count(count: usize, most: usize) -> Result<(), Error> {
+    match count {
+        0 => Err(invalid("Container instances cannot be empty.")),
+        count if count > most => Err(invalid(format!("Container instances cannot have more than {most} elements."))),
+        _ => Ok(()),
+    }
+}
+
+fn not_found() -> Error {
+    Error::client_exception("The referenced container instance was not found.")
+}
+
+fn missing(scope: &Scope, cluster: &str, reference: &str) -> api::Failure {
+    let id = scope.name_in("container-instance", reference).unwrap_or(reference);
+    failure(scope.arn(format!("container-instance/{cluster}/{id}")), "MISSING")
+}
+
+fn failure(arn: String, reason: &str) -> api::Failure {
+    api::Failure { arn: Some(arn), reason: Some(reason.to_owned()), detail: None }
+}

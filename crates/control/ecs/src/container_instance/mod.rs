@@ -1,0 +1,13 @@
+//! Container instances: the nodes that tasks are placed on.
+
+mod filter;
+pub mod handlers;
+mod poll_endpoint;
+mod reference;
+mod register;
+mod reservation;
+pub mod table;
+mod view;
+
+pub(crate) use reference::{authorise, find, in_status};
+pub(crate) use reservation::{moved, reserve};

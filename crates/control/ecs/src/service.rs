@@ -1,0 +1,249 @@
+//! The service: where its state is, and which handler answers which operation.
+
+use async_trait::async_trait;
+use estiva_api_ecs::{Ecs, Error, types};
+use estiva_schema::Request;
+use estiva_store::Store;
+
+use crate::{attribute, cluster, container_instance, tag, task, task_definition};
+
+/// What an installation decides about its ECS.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where agents find the server, as a URL without a trailing slash: DiscoverPollEndpoint's answer.
+    pub endpoint: String,
+}
+
+/// ECS over a store. Clones are the same service.
+#[derive(Debug, Clone)]
+pub struct EcsService {
+    pub(crate) store: Store,
+    pub(crate) options: Options,
+}
+
+impl EcsService {
+    /// On a store whose schema has this crate's tables.
+    pub fn new(store: Store, options: Options) -> Self {
+        Self { store, options }
+    }
+
+    /// Forgets stopped tasks and client tokens once they are old enough, for as long as it is polled.
+    pub async fn run(&self) {
+        task::retention::run(self).await;
+    }
+}
+
+#[async_trait]
+impl Ecs for EcsService {
+    async fn create_cluster(
+        &self,
+        request: Request<types::CreateClusterRequest>,
+    ) -> Result<types::CreateClusterResponse, Error> {
+        cluster::handlers::create(self, request).await
+    }
+
+    async fn describe_clusters(
+        &self,
+        request: Request<types::DescribeClustersRequest>,
+    ) -> Result<types::DescribeClustersResponse, Error> {
+        cluster::handlers::describe(self, &request)
+    }
+
+    async fn list_clusters(
+        &self,
+        request: Request<types::ListClustersRequest>,
+    ) -> Result<types::ListClustersResponse, Error> {
+        cluster::handlers::list(self, &request)
+    }
+
+    async fn update_cluster(
+        &self,
+        request: Request<types::UpdateClusterRequest>,
+    ) -> Result<types::UpdateClusterResponse, Error> {
+        cluster::handlers::update(self, request).await
+    }
+
+    async fn update_cluster_settings(
+        &self,
+        request: Request<types::UpdateClusterSettingsRequest>,
+    ) -> Result<types::UpdateClusterSettingsResponse, Error> {
+        cluster::handlers::update_settings(self, request).await
+    }
+
+    async fn delete_cluster(
+        &self,
+        request: Request<types::DeleteClusterRequest>,
+    ) -> Result<types::DeleteClusterResponse, Error> {
+        cluster::handlers::delete(self, request).await
+    }
+
+    async fn register_task_definition(
+        &self,
+        request: Request<types::RegisterTaskDefinitionRequest>,
+    ) -> Result<types::RegisterTaskDefinitionResponse, Error> {
+        task_definition::handlers::register(self, request).await
+    }
+
+    async fn describe_task_definition(
+        &self,
+        request: Request<types::DescribeTaskDefinitionRequest>,
+    ) -> Result<types::DescribeTaskDefinitionResponse, Error> {
+        task_definition::handlers::describe(self, &request)
+    }
+
+    async fn list_task_definitions(
+        &self,
+        request: Request<types::ListTaskDefinitionsRequest>,
+    ) -> Result<types::ListTaskDefinitionsResponse, Error> {
+        task_definition::handlers::list(self, &request)
+    }
+
+    async fn list_task_definition_families(
+        &self,
+        request: Request<types::ListTaskDefinitionFamiliesRequest>,
+    ) -> Result<types::ListTaskDefinitionFamiliesResponse, Error> {
+        task_definition::handlers::list_families(self, &request)
+    }
+
+    async fn deregister_task_definition(
+        &self,
+        request: Request<types::DeregisterTaskDefinitionRequest>,
+    ) -> Result<types::DeregisterTaskDefinitionResponse, Error> {
+        task_definition::handlers::deregister(self, request).await
+    }
+
+    async fn delete_task_definitions(
+        &self,
+        request: Request<types::DeleteTaskDefinitionsRequest>,
+    ) -> Result<types::DeleteTaskDefinitionsResponse, Error> {
+        task_definition::handlers::delete(self, request).await
+    }
+
+    async fn run_task(&self, request: Request<types::RunTaskRequest>) -> Result<types::RunTaskResponse, Error> {
+        task::run::run(self, request).await
+    }
+
+    async fn start_task(&self, request: Request<types::StartTaskRequest>) -> Result<types::StartTaskResponse, Error> {
+        task::start::start(self, request).await
+    }
+
+    async fn stop_task(&self, request: Request<types::StopTaskRequest>) -> Result<types::StopTaskResponse, Error> {
+        task::stop::stop(self, request).await
+    }
+
+    async fn describe_tasks(
+        &self,
+        request: Request<types::DescribeTasksRequest>,
+    ) -> Result<types::DescribeTasksResponse, Error> {
+        task::describe::describe(self, &request)
+    }
+
+    async fn list_tasks(&self, request: Request<types::ListTasksRequest>) -> Result<types::ListTasksResponse, Error> {
+        task::list::list(self, &request)
+    }
+
+    async fn register_container_instance(
+        &self,
+        request: Request<types::RegisterContainerInstanceRequest>,
+    ) -> Result<types::RegisterContainerInstanceResponse, Error> {
+        container_instance::handlers::register(self, request).await
+    }
+
+    async fn deregister_container_instance(
+        &self,
+        request: Request<types::DeregisterContainerInstanceRequest>,
+    ) -> Result<types::DeregisterContainerInstanceResponse, Error> {
+        container_instance::handlers::deregister(self, request).await
+    }
+
+    async fn describe_container_instances(
+        &self,
+        request: Request<types::DescribeContainerInstancesRequest>,
+    ) -> Result<types::DescribeContainerInstancesResponse, Error> {
+        container_instance::handlers::describe(self, &request)
+    }
+
+    async fn list_container_instances(
+        &self,
+        request: Request<types::ListContainerInstancesRequest>,
+    ) -> Result<types::ListContainerInstancesResponse, Error> {
+        container_instance::handlers::list(self, &request)
+    }
+
+    async fn update_container_instances_state(
+        &self,
+        request: Request<types::UpdateContainerInstancesStateRequest>,
+    ) -> Result<types::UpdateContainerInstancesStateResponse, Error> {
+        container_instance::handlers::update_state(self, request).await
+    }
+
+    async fn discover_poll_endpoint(
+        &self,
+        request: Request<types::DiscoverPollEndpointRequest>,
+    ) -> Result<types::DiscoverPollEndpointResponse, Error> {
+        container_instance::handlers::discover_poll_endpoint(self, &request)
+    }
+
+    async fn submit_task_state_change(
+        &self,
+        request: Request<types::SubmitTaskStateChangeRequest>,
+    ) -> Result<types::SubmitTaskStateChangeResponse, Error> {
+        task::report::submit_task(self, request).await
+    }
+
+    async fn submit_container_state_change(
+        &self,
+        request: Request<types::SubmitContainerStateChangeRequest>,
+    ) -> Result<types::SubmitContainerStateChangeResponse, Error> {
+        task::report::submit_container(self, request).await
+    }
+
+    async fn submit_attachment_state_changes(
+        &self,
+        request: Request<types::SubmitAttachmentStateChangesRequest>,
+    ) -> Result<types::SubmitAttachmentStateChangesResponse, Error> {
+        task::report::submit_attachments(self, &request)
+    }
+
+    async fn put_attributes(
+        &self,
+        request: Request<types::PutAttributesRequest>,
+    ) -> Result<types::PutAttributesResponse, Error> {
+        attribute::handlers::put(self, request).await
+    }
+
+    async fn delete_attributes(
+        &self,
+        request: Request<types::DeleteAttributesRequest>,
+    ) -> Result<types::DeleteAttributesResponse, Error> {
+        attribute::handlers::delete(self, request).await
+    }
+
+    async fn list_attributes(
+        &self,
+        request: Request<types::ListAttributesRequest>,
+    ) -> Result<types::ListAttributesResponse, Error> {
+        attribute::handlers::list(self, &request)
+    }
+
+    async fn tag_resource(
+        &self,
+        request: Request<types::TagResourceRequest>,
+    ) -> Result<types::TagResourceResponse, Error> {
+        tag::handlers::tag(self, request).await
+    }
+
+    async fn untag_resource(
+        &self,
+        request: Request<types::UntagResourceRequest>,
+    ) -> Result<types::UntagResourceResponse, Error> {
+        tag::handlers::untag(self, request).await
+    }
+
+    async fn list_tags_for_resource(
+        &self,
+        request: Request<types::ListTagsForResourceRequest>,
+    ) -> Result<types::ListTagsForResourceResponse, Error> {
+        tag::handlers::list(self, &request)
+    }
+}

@@ -1,0 +1,142 @@
+//! TagResource, UntagResource, ListTagsForResource.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_model::Arn;
+use estiva_schema::Request;
+use estiva_store::{Row, Snapshot, Tx};
+
+use super::Tags;
+use crate::EcsService;
+use crate::cluster::table::ClusterRow;
+use crate::container_instance::table::ContainerInstanceRow;
+use crate::error::{self, invalid};
+use crate::name::Revision;
+use crate::scope::Scope;
+use crate::task::table::TaskRow;
+use crate::task_definition::table::{TaskDefinitionRow, revision_key};
+
+pub(crate) async fn tag(
+    service: &EcsService,
+    request: Request<api::TagResourceRequest>,
+) -> Result<api::TagResourceResponse, Error> {
+    let Request { input, caller, .. } = request;
+    change(service, &Scope::of(&caller), &input.resource_arn, |tags| tags.merge(input.tags.clone())).await?;
+    Ok(api::TagResourceResponse {})
+}
+
+pub(crate) async fn untag(
+    service: &EcsService,
+    request: Request<api::UntagResourceRequest>,
+) -> Result<api::UntagResourceResponse, Error> {
+    let Request { input, caller, .. } = request;
+    change(service, &Scope::of(&caller), &input.resource_arn, |tags| {
+        tags.remove(&input.tag_keys);
+        Ok(())
+    })
+    .await?;
+    Ok(api::UntagResourceResponse {})
+}
+
+pub(crate) fn list(
+    service: &EcsService,
+    request: &Request<api::ListTagsForResourceRequest>,
+) -> Result<api::ListTagsForResourceResponse, Error> {
+    let resource = Resource::parse(&Scope::of(&request.caller), &request.input.resource_arn)?;
+    let view = service.store.view();
+    let tags = match &resource {
+        Resource::Cluster(key) => tags_of::<ClusterRow>(&view, key),
+        Resource::TaskDefinition(key) => tags_of::<TaskDefinitionRow>(&view, key),
+        Resource::Task(key) => tags_of::<TaskRow>(&view, key),
+        Resource::ContainerInstance(key) => tags_of::<ContainerInstanceRow>(&view, key),
+    };
+    Ok(api::ListTagsForResourceResponse { tags: Some(tags?.to_api()) })
+}
+
+async fn change(
+    service: &EcsService,
+    scope: &Scope,
+    arn: &str,
+    change: impl Fn(&mut Tags) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let resource = Resource::parse(scope, arn)?;
+    let update = service.store.update(|tx| match &resource {
+        Resource::Cluster(key) => change_row::<ClusterRow>(tx, key, &change),
+        Resource::TaskDefinition(key) => change_row::<TaskDefinitionRow>(tx, key, &change),
+        Resource::Task(key) => change_row::<TaskRow>(tx, key, &change),
+        Resource::ContainerInstance(key) => change_row::<ContainerInstanceRow>(tx, key, &change),
+    });
+    update.await.map_err(error::update)
+}
+
+/// What can have labels, by the key of its row.
+enum Resource {
+    Cluster(String),
+    TaskDefinition(String),
+    Task(String),
+    ContainerInstance(String),
+}
+
+impl Resource {
+    fn parse(scope: &Scope, text: &str) -> Result<Self, Error> {
+        let illegal = || invalid(format!("Invalid ARN: {text}"));
+        let arn: Arn = text.parse().map_err(|_| illegal())?;
+        if arn.service != "ecs" || arn.region != scope.region.as_str() || arn.account != scope.account.as_str() {
+            return Err(illegal());
+        }
+        let parts: Vec<&str> = arn.resource.split('/').collect();
+        Ok(match parts.as_slice() {
+            ["cluster", name] => Self::Cluster(scope.key(&[name])),
+            ["task", cluster, id] => Self::Task(scope.key(&[cluster, id])),
+            ["container-instance", cluster, id] => Self::ContainerInstance(scope.key(&[cluster, id])),
+            ["task-definition", name] => match Revision::parse(name)? {
+                Revision { family, revision: Some(revision) } => {
+                    Self::TaskDefinition(revision_key(scope, &family, revision))
+                }
+                Revision { .. } => return Err(illegal()),
+            },
+            _ => return Err(illegal()),
+        })
+    }
+}
+
+/// A row that has labels.
+trait Tagged: Row + Clone {
+    fn tags(&self) -> &Tags;
+    fn tags_mut(&mut self) -> &mut Tags;
+}
+
+macro_rules! tagged {
+    ($($row:ty),*) => {$(
+        impl Tagged for $row {
+            fn tags(&self) -> &Tags {
+                &self.tags
+            }
+
+            fn tags_mut(&mut self) -> &mut Tags {
+                &mut self.tags
+            }
+        }
+    )*};
+}
+
+tagged!(ClusterRow, TaskDefinitionRow, TaskRow, ContainerInstanceRow);
+
+fn tags_of<R: Tagged>(view: &Snapshot, key: &str) -> Result<Tags, Error> {
+    view.get::<R>(key).map(|row| row.tags().clone()).ok_or_else(not_found)
+}
+
+fn change_row<R: Tagged>(
+    tx: &mut Tx<'_>,
+    key: &str,
+    change: impl Fn(&mut Tags) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut row = (*tx.get::<R>(key).ok_or_else(not_found)?).clone();
+    change(row.tags_mut())?;
+    tx.put(row);
+    Ok(())
+}
+
+fn not_found() -> Error {
+    Error::resource_not_found_exception("The specified resource was not found.")
+}

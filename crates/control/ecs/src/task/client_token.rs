@@ -1,0 +1,50 @@
+//! Idempotency of RunTask: a repeated call with the same token answers as the first did.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types::RunTaskRequest;
+use estiva_model::Timestamp;
+use estiva_store::{Row, Snapshot};
+use sha2::{Digest, Sha256};
+
+use super::table::ClientTokenRow;
+use crate::scope::Scope;
+
+const RUN_TASK: &str = "RunTask";
+
+/// A call's token, and what it stands for.
+pub(super) struct ClientToken {
+    row: ClientTokenRow,
+}
+
+impl ClientToken {
+    /// The request's, if it brings one.
+    pub fn of(scope: &Scope, request: &RunTaskRequest) -> Option<Self> {
+        let token = request.client_token.clone()?;
+        let digest = Sha256::digest(estiva_schema::json::to_vec(request));
+        let request_digest = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let row = ClientTokenRow {
+            scope: scope.clone(),
+            operation: RUN_TASK.to_owned(),
+            token,
+            request_digest,
+            tasks: Vec::new(),
+            created_at: Timestamp::now(),
+        };
+        Some(Self { row })
+    }
+
+    /// The keys of the tasks that a former call with this token made.
+    pub fn former(&self, view: &Snapshot) -> Result<Option<Vec<String>>, Error> {
+        let Some(former) = view.get::<ClientTokenRow>(&self.row.key()) else { return Ok(None) };
+        if former.request_digest != self.row.request_digest {
+            return Err(Error::conflict_exception("The clientToken was used before with other parameters."));
+        }
+        Ok(Some(former.tasks.clone()))
+    }
+
+    /// The row that remembers these tasks.
+    pub fn into_row(mut self, tasks: Vec<String>) -> ClientTokenRow {
+        self.row.tasks = tasks;
+        self.row
+    }
+}

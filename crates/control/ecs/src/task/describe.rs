@@ -1,0 +1,176 @@
+//! DescribeTasks, and a task as every operation shows it.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_planning::lifecycle::{ContainerState, TaskStatus};
+use estiva_schema::Request;
+use estiva_store::{Row, Snapshot};
+
+use super::reference;
+use super::table::{NetworkInterface, TaskRow, TaskStatusRow};
+use crate::EcsService;
+use crate::cluster;
+use crate::error::invalid;
+use crate::scope::Scope;
+use crate::task_definition::table::{self as task_definition, TaskDefinitionRow};
+
+/// DescribeTasks takes so many at a time.
+const TASKS_MAX: usize = 100;
+/// The platform version of Fargate that the newest features of the API belong to.
+const PLATFORM_VERSION: &str = "1.4.0";
+/// What a Fargate task has of ephemeral storage unless it asks for more, in GiB.
+const EPHEMERAL_STORAGE_GIB: i32 = 20;
+
+pub(crate) fn describe(
+    service: &EcsService,
+    request: &Request<api::DescribeTasksRequest>,
+) -> Result<api::DescribeTasksResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
+    match input.tasks.len() {
+        0 => return Err(invalid("Tasks cannot be empty.")),
+        count if count > TASKS_MAX => {
+            return Err(invalid(format!("Tasks cannot have more than {TASKS_MAX} elements.")));
+        }
+        _ => {}
+    }
+    let with_tags = input.include.iter().flatten().any(|field| *field == api::TaskField::Tags);
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for text in &input.tasks {
+        if let Some(row) = reference::find(&view, &scope, &cluster.name, text)? {
+            tasks.push(to_api(&view, &row, with_tags));
+            continue;
+        }
+        let arn = scope.arn(format!("task/{}/{}", cluster.name, reference::id(&scope, text)?));
+        failures.push(api::Failure { arn: Some(arn), reason: Some("MISSING".to_owned()), detail: None });
+    }
+    Ok(api::DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
+}
+
+/// A task as ECS shows it.
+pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Task {
+    let scope = &row.scope;
+    let status = view.get::<TaskStatusRow>(&row.key());
+    let definition = view.get::<TaskDefinitionRow>(&task_definition::revision_key(scope, &row.family, row.revision));
+    let definition = definition.as_ref().map(|row| &row.definition);
+    let fargate = row.launch_type == "FARGATE";
+    let instance =
+        scope.arn(format!("container-instance/{}/{}", row.container_instance_cluster, row.container_instance));
+    let state = status.as_ref().map(|row| &row.state);
+    let last_status = state.map_or(TaskStatus::Provisioning, |state| state.last_status);
+    let containers = state.iter().flat_map(|state| state.containers.iter().enumerate());
+    let architecture = api::Attribute {
+        name: "ecs.cpu-architecture".to_owned(),
+        value: Some(if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }.to_owned()),
+        ..api::Attribute::default()
+    };
+    let sizes = row.sizes(definition);
+    let pull_started_at = state.and_then(|state| state.pull_started_at);
+    api::Task {
+        attachments: Some(row.network_interface.iter().map(|it| attachment(it, last_status)).collect()),
+        attributes: Some(vec![architecture]),
+        availability_zone: Some(row.availability_zone.clone()),
+        cluster_arn: Some(scope.arn(format!("cluster/{}", row.cluster))),
+        connectivity: pull_started_at.map(|_| api::Connectivity::Connected),
+        connectivity_at: pull_started_at,
+        container_instance_arn: (!fargate).then_some(instance),
+        containers: Some(containers.map(|(place, state)| container(row, definition, place, state)).collect()),
+        cpu: sizes.0.map(|cpu| cpu.to_string()),
+        created_at: Some(row.created_at),
+        desired_status: Some(row.desired_status.as_str().to_owned()),
+        enable_execute_command: Some(row.enable_execute_command),
+        ephemeral_storage: fargate.then_some(api::EphemeralStorage { size_in_gi_b: EPHEMERAL_STORAGE_GIB }),
+        execution_stopped_at: state.and_then(|state| state.execution_stopped_at),
+        group: Some(row.group.clone()),
+        health_status: Some(api::HealthStatus::Unknown),
+        last_status: Some(last_status.as_str().to_owned()),
+        launch_type: api::LaunchType::parse(&row.launch_type),
+        memory: sizes.1.map(|memory| memory.to_string()),
+        overrides: Some(row.overrides.clone()),
+        platform_family: fargate.then(|| "Linux".to_owned()),
+        platform_version: fargate.then(|| PLATFORM_VERSION.to_owned()),
+        pull_started_at,
+        pull_stopped_at: state.and_then(|state| state.pull_stopped_at),
+        started_at: state.and_then(|state| state.started_at),
+        started_by: row.started_by.clone(),
+        stop_code: row.stop_code.and_then(|code| api::TaskStopCode::parse(code.as_str())),
+        stopped_at: state.and_then(|state| state.stopped_at),
+        stopped_reason: row.stopped_reason.clone(),
+        stopping_at: state.and_then(|state| state.stopping_at),
+        tags: Some(if with_tags { row.tags.to_api() } else { Vec::new() }),
+        task_arn: Some(row.arn()),
+        task_definition_arn: Some(task_definition::arn(scope, &row.family, row.revision)),
+        version: state.map(|state| state.version),
+        ..api::Task::default()
+    }
+}
+
+fn container(
+    row: &TaskRow,
+    definition: Option<&api::TaskDefinition>,
+    place: usize,
+    state: &ContainerState,
+) -> api::Container {
+    let definitions = definition.and_then(|definition| definition.container_definitions.as_ref());
+    let definition = definitions.into_iter().flatten().find(|it| it.name.as_deref() == Some(&state.name));
+    let interface = |interface: &NetworkInterface| api::NetworkInterface {
+        attachment_id: Some(interface.attachment_id.clone()),
+        private_ipv4_address: Some(interface.private_ipv4_address.clone()),
+        ipv6_address: None,
+    };
+    let text = |number: Option<i32>| number.map(|number| number.to_string());
+    let size = |own: fn(&api::ContainerOverride) -> Option<i32>,
+                defined: fn(&api::ContainerDefinition) -> Option<i32>| {
+        row.override_of(&state.name).and_then(own).or_else(|| definition.and_then(defined))
+    };
+    let binding = |it: &estiva_planning::lifecycle::NetworkBinding| api::NetworkBinding {
+        bind_ip: Some(it.bind_ip.clone()),
+        container_port: Some(it.container_port.into()),
+        host_port: Some(it.host_port.into()),
+        protocol: api::TransportProtocol::parse(&it.protocol),
+        ..api::NetworkBinding::default()
+    };
+    api::Container {
+        container_arn: Some(row.container_arn(place)),
+        task_arn: Some(row.arn()),
+        name: Some(state.name.clone()),
+        image: definition.and_then(|it| it.image.clone()),
+        image_digest: state.image_digest.clone(),
+        runtime_id: state.runtime_id.clone(),
+        last_status: Some(state.last_status.as_str().to_owned()),
+        exit_code: state.exit_code,
+        reason: state.reason.clone(),
+        network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
+        network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
+        health_status: Some(api::HealthStatus::Unknown),
+        cpu: Some(size(|it| it.cpu, |it| it.cpu).unwrap_or(0).to_string()),
+        memory: text(size(|it| it.memory, |it| it.memory)),
+        memory_reservation: text(size(|it| it.memory_reservation, |it| it.memory_reservation)),
+        ..api::Container::default()
+    }
+}
+
+fn attachment(interface: &NetworkInterface, status: TaskStatus) -> api::Attachment {
+    let detail =
+        |name: &str, value: &str| api::KeyValuePair { name: Some(name.to_owned()), value: Some(value.to_owned()) };
+    let status = match status {
+        TaskStatus::Provisioning => "PRECREATED",
+        TaskStatus::Stopped => "DELETED",
+        _ => "ATTACHED",
+    };
+    let dns = format!("ip-{}.ec2.internal", interface.private_ipv4_address.replace('.', "-"));
+    api::Attachment {
+        id: Some(interface.attachment_id.clone()),
+        r#type: Some("ElasticNetworkInterface".to_owned()),
+        status: Some(status.to_owned()),
+        details: Some(vec![
+            detail("subnetId", &interface.subnet),
+            detail("networkInterfaceId", &interface.id),
+            detail("macAddress", &interface.mac_address),
+            detail("privateDnsName", &dns),
+            detail("privateIPv4Address", &interface.private_ipv4_address),
+        ]),
+    }
+}

@@ -1,0 +1,47 @@
+//! Addresses of tasks in network mode awsvpc: out of the range that the node offers for them.
+
+use std::net::Ipv4Addr;
+
+use estiva_model::hex_id;
+use estiva_store::{Row, Tx};
+use rand::RngExt;
+
+use super::table::NetworkInterface;
+use crate::container_instance::table::{
+    AddressRow, ContainerInstanceRow, ENI_GATEWAY_ATTRIBUTE, ENI_RANGE_ATTRIBUTE, address_key,
+};
+
+/// Takes a free address of the node for a task; `None` if the node has none.
+pub(super) fn allocate(
+    tx: &mut Tx<'_>,
+    instance: &ContainerInstanceRow,
+    task: &str,
+    subnet: &str,
+) -> Option<NetworkInterface> {
+    let range = instance.attribute(ENI_RANGE_ATTRIBUTE)?.split_once('-')?;
+    let (first, last): (Ipv4Addr, Ipv4Addr) = (range.0.parse().ok()?, range.1.parse().ok()?);
+    let gateway = instance.attribute(ENI_GATEWAY_ATTRIBUTE)?.to_owned();
+    let (first, last) = (u32::from(first), u32::from(last));
+    let count = last.checked_sub(first)?.checked_add(1)?;
+    let mut rng = rand::rng();
+    // From a place at random on: an address is not used again at once, and no long run of taken ones is walked over.
+    let start = rng.random_range(0..count);
+    let key = instance.key();
+    let free = (0..count).map(|step| Ipv4Addr::from(first + (start + step) % count));
+    let address = free.map(|it| it.to_string()).find(|it| tx.get::<AddressRow>(&address_key(&key, it)).is_none())?;
+    tx.put(AddressRow { instance: key, address: address.clone(), task: task.to_owned() });
+    let octets = address.parse::<Ipv4Addr>().ok()?.octets();
+    Some(NetworkInterface {
+        attachment_id: uuid(&hex_id(&mut rng, 32)),
+        id: format!("eni-{}", hex_id(&mut rng, 17)),
+        subnet: subnet.to_owned(),
+        mac_address: format!("02:e5:{:02x}:{:02x}:{:02x}:{:02x}", octets[0], octets[1], octets[2], octets[3]),
+        private_ipv4_address: address,
+        gateway,
+    })
+}
+
+/// 32 digits in the groups of a UUID.
+fn uuid(digits: &str) -> String {
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}

@@ -1,0 +1,263 @@
+//! What RunTask and StartTask have in common: a checked request, and the rows of the tasks that it makes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_model::{Timestamp, hex_id};
+use estiva_planning::lifecycle::{DesiredStatus, TaskState, TaskStatus};
+use estiva_planning::placement::Resources;
+use estiva_store::{Row, Tx};
+
+use super::eni;
+use super::table::{TaskRow, TaskStatusRow};
+use crate::container_instance::{self, table::ContainerInstanceRow};
+use crate::error::invalid;
+use crate::scope::Scope;
+use crate::tag::Tags;
+use crate::task_definition::table::TaskDefinitionRow;
+
+/// Characters of startedBy.
+const STARTED_BY_CHARS_MAX: usize = 128;
+/// Characters of a group.
+const GROUP_CHARS_MAX: usize = 255;
+/// Characters of the overrides as JSON.
+const OVERRIDES_CHARS_MAX: usize = 8192;
+
+/// What a caller says of tasks to launch, whatever the operation.
+pub(super) struct Wishes {
+    pub launch_type: api::LaunchType,
+    pub overrides: Option<api::TaskOverride>,
+    pub network: Option<api::NetworkConfiguration>,
+    pub group: Option<String>,
+    pub started_by: Option<String>,
+    pub tags: Option<Vec<api::Tag>>,
+    pub propagate_tags: Option<api::PropagateTags>,
+    pub enable_execute_command: bool,
+}
+
+/// Tasks to launch, checked.
+pub(super) struct Launch {
+    pub scope: Scope,
+    /// The cluster's name.
+    pub cluster: String,
+    /// What each task takes of its container instance.
+    pub demand: Resources,
+    /// The tasks' group.
+    pub group: String,
+    definition: Arc<TaskDefinitionRow>,
+    capacity: api::LaunchType,
+    overrides: api::TaskOverride,
+    subnet: Option<String>,
+    started_by: Option<String>,
+    tags: Tags,
+    enable_execute_command: bool,
+}
+
+impl Launch {
+    /// Checks the wishes against the task definition.
+    pub fn new(
+        scope: Scope,
+        cluster: String,
+        definition: Arc<TaskDefinitionRow>,
+        wishes: Wishes,
+    ) -> Result<Self, Error> {
+        let overrides = wishes.overrides.unwrap_or_default();
+        check_overrides(&definition.definition, &overrides)?;
+        check_compatibility(&definition.definition, wishes.launch_type)?;
+        let subnet = subnet(&definition.definition, wishes.network.as_ref())?;
+        let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
+        let long = |text: &str, most: usize| text.chars().count() > most;
+        if long(&group, GROUP_CHARS_MAX) || group.starts_with("service:") {
+            return Err(invalid(format!(
+                "group: at most {GROUP_CHARS_MAX} characters, and not starting with 'service:'"
+            )));
+        }
+        if wishes.started_by.as_deref().is_some_and(|text| long(text, STARTED_BY_CHARS_MAX)) {
+            return Err(invalid(format!("startedBy: at most {STARTED_BY_CHARS_MAX} characters")));
+        }
+        let mut tags = Tags::default();
+        match wishes.propagate_tags.map(api::PropagateTags::as_str) {
+            Some("TASK_DEFINITION") => tags = definition.tags.clone(),
+            Some("SERVICE") => return Err(invalid("propagateTags: SERVICE is for tasks of services")),
+            _ => {}
+        }
+        tags.merge(wishes.tags.unwrap_or_default())?;
+        Ok(Self {
+            scope,
+            cluster,
+            demand: demand(&definition.definition, &overrides)?,
+            group,
+            definition,
+            capacity: wishes.launch_type,
+            overrides,
+            subnet,
+            started_by: wishes.started_by,
+            tags,
+            enable_execute_command: wishes.enable_execute_command,
+        })
+    }
+
+    /// Whether the tasks go to Fargate capacity.
+    pub fn is_fargate(&self) -> bool {
+        self.capacity == api::LaunchType::Fargate
+    }
+
+    /// Whether the instance lacks an attribute that the task definition needs.
+    pub fn lacks_attribute(&self, instance: &ContainerInstanceRow) -> bool {
+        let required = self.definition.definition.requires_attributes.iter().flatten();
+        required.into_iter().any(|needed| {
+            let found = instance.attribute(&needed.name);
+            found.is_none() || needed.value.as_deref().is_some_and(|value| found != Some(value))
+        })
+    }
+
+    /// Makes a task on an instance that has room for it; `None` if the instance has no address for it.
+    pub fn put(&self, tx: &mut Tx<'_>, instance: &ContainerInstanceRow) -> Option<Arc<TaskRow>> {
+        let now = Timestamp::now();
+        let mut row = TaskRow {
+            scope: self.scope.clone(),
+            cluster: self.cluster.clone(),
+            id: hex_id(&mut rand::rng(), 32),
+            family: self.definition.family.clone(),
+            revision: self.definition.revision,
+            launch_type: self.capacity.as_str().to_owned(),
+            container_instance: instance.id.clone(),
+            container_instance_cluster: instance.cluster.clone(),
+            availability_zone: instance.availability_zone(),
+            desired_status: DesiredStatus::Running,
+            stop_code: None,
+            stopped_reason: None,
+            group: self.group.clone(),
+            started_by: self.started_by.clone(),
+            overrides: self.overrides.clone(),
+            enable_execute_command: self.enable_execute_command,
+            tags: self.tags.clone(),
+            demand: self.demand.clone(),
+            network_interface: None,
+            created_at: now,
+        };
+        if let Some(subnet) = &self.subnet {
+            row.network_interface = Some(eni::allocate(tx, instance, &row.key(), subnet)?);
+        }
+        let provisioned = row.network_interface.is_none() && !self.is_fargate();
+        let status = if provisioned { TaskStatus::Pending } else { TaskStatus::Provisioning };
+        let definitions = self.definition.definition.container_definitions.iter().flatten();
+        let names = definitions.filter_map(|container| container.name.clone());
+        tx.put(TaskStatusRow {
+            scope: self.scope.clone(),
+            cluster: self.cluster.clone(),
+            id: row.id.clone(),
+            state: TaskState::new(status, names),
+        });
+        container_instance::reserve(tx, &instance.key(), &self.demand);
+        Some(tx.put(row))
+    }
+}
+
+fn check_compatibility(definition: &api::TaskDefinition, launch_type: api::LaunchType) -> Result<(), Error> {
+    let compatible = definition.compatibilities.iter().flatten().any(|it| it.as_str() == launch_type.as_str());
+    if compatible {
+        return Ok(());
+    }
+    Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())))
+}
+
+fn check_overrides(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<(), Error> {
+    if estiva_schema::json::to_vec(overrides).len() > OVERRIDES_CHARS_MAX {
+        return Err(invalid(format!("Container Overrides length must be at most {OVERRIDES_CHARS_MAX}")));
+    }
+    for (field, given) in [
+        ("ephemeralStorage", overrides.ephemeral_storage.is_some()),
+        ("inferenceAcceleratorOverrides", overrides.inference_accelerator_overrides.iter().flatten().next().is_some()),
+    ] {
+        if given {
+            return Err(invalid(format!("overrides.{field}: Estiva does not support it yet")));
+        }
+    }
+    let known =
+        |name: &str| definition.container_definitions.iter().flatten().any(|it| it.name.as_deref() == Some(name));
+    for container in overrides.container_overrides.iter().flatten() {
+        let name = container.name.as_deref().unwrap_or_default();
+        if !known(name) {
+            return Err(invalid(format!(
+                "Override for container named {name} is not a container in the TaskDefinition."
+            )));
+        }
+        let unsupported = [
+            ("environmentFiles", container.environment_files.iter().flatten().next().is_some()),
+            ("resourceRequirements", container.resource_requirements.iter().flatten().next().is_some()),
+        ];
+        if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
+            return Err(invalid(format!("overrides.containerOverrides.{field}: Estiva does not support it yet")));
+        }
+        for (field, value) in
+            [("cpu", container.cpu), ("memory", container.memory), ("memoryReservation", container.memory_reservation)]
+        {
+            if value.is_some_and(|value| value < 0) {
+                return Err(invalid(format!("overrides.containerOverrides.{field}: must not be negative")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first subnet that a task in network mode awsvpc names; other modes must not name any.
+fn subnet(
+    definition: &api::TaskDefinition,
+    network: Option<&api::NetworkConfiguration>,
+) -> Result<Option<String>, Error> {
+    let awsvpc = definition.network_mode == Some(api::NetworkMode::Awsvpc);
+    let configuration = network.and_then(|network| network.awsvpc_configuration.as_ref());
+    match (awsvpc, configuration) {
+        (true, None) => Err(invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified.")),
+        (false, Some(_)) => {
+            Err(invalid("Network Configuration is not valid for the given networkMode of this task definition."))
+        }
+        (false, None) => Ok(None),
+        (true, Some(configuration)) => {
+            let subnet = configuration.subnets.first().filter(|subnet| !subnet.is_empty());
+            subnet.cloned().map(Some).ok_or_else(|| invalid("subnets can not be empty."))
+        }
+    }
+}
+
+/// What a task takes of its container instance: the task's own limits, or else the sum over its containers.
+fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<Resources, Error> {
+    let number = |field: &str, overridden: &Option<String>, defined: &Option<String>| {
+        let text = overridden.as_ref().or(defined.as_ref());
+        let number = text.map(|text| text.parse::<i64>().ok().filter(|number| *number > 0));
+        match number {
+            Some(None) => Err(invalid(format!("overrides.{field}: must be a positive number"))),
+            other => Ok(other.flatten()),
+        }
+    };
+    let task_cpu = number("cpu", &overrides.cpu, &definition.cpu)?;
+    let task_memory = number("memory", &overrides.memory, &definition.memory)?;
+    let (mut cpu, mut memory) = (0, 0);
+    let (mut tcp_ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
+    let host = definition.network_mode == Some(api::NetworkMode::Host);
+    let awsvpc = definition.network_mode == Some(api::NetworkMode::Awsvpc);
+    for container in definition.container_definitions.iter().flatten() {
+        let own = overrides.container_overrides.iter().flatten().find(|it| it.name == container.name);
+        let size = |overridden: Option<i32>, defined: Option<i32>| overridden.or(defined).map(i64::from);
+        cpu += size(own.and_then(|it| it.cpu), container.cpu).unwrap_or(0);
+        let reserved = size(own.and_then(|it| it.memory_reservation), container.memory_reservation);
+        let limit = size(own.and_then(|it| it.memory), container.memory);
+        memory += reserved.or(limit).unwrap_or(0);
+        for port in container.port_mappings.iter().flatten().filter(|_| !awsvpc) {
+            let fixed = if host { port.container_port } else { port.host_port };
+            let Some(number) = fixed.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0) else {
+                continue;
+            };
+            let udp = port.protocol == Some(api::TransportProtocol::Udp);
+            if udp {
+                udp_ports.insert(number)
+            } else {
+                tcp_ports.insert(number)
+            };
+        }
+    }
+    Ok(Resources { cpu: task_cpu.unwrap_or(cpu), memory: task_memory.unwrap_or(memory), tcp_ports, udp_ports })
+}

@@ -1,0 +1,19 @@
+//! Tasks: asked for, placed, reported on, stopped, and at last forgotten.
+
+mod client_token;
+pub mod describe;
+mod end;
+mod eni;
+mod launch;
+pub mod list;
+mod placement;
+mod reference;
+pub mod report;
+pub mod retention;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod table;
+
+pub(crate) use end::{Stop, abandon};
+pub(crate) use reference::status_of;

@@ -1,0 +1,36 @@
+//! Tasks as callers refer to them.
+
+use std::sync::Arc;
+
+use estiva_api_ecs::Error;
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_store::{Row, Snapshot};
+
+use super::table::{TaskRow, TaskStatusRow, key};
+use crate::error::invalid;
+use crate::scope::Scope;
+
+/// The task of the cluster that an id or ARN means.
+pub(super) fn find(
+    view: &Snapshot,
+    scope: &Scope,
+    cluster: &str,
+    reference: &str,
+) -> Result<Option<Arc<TaskRow>>, Error> {
+    Ok(view.get::<TaskRow>(&key(scope, cluster, id(scope, reference)?)))
+}
+
+/// The id in an id or ARN.
+pub(super) fn id<'a>(scope: &Scope, reference: &'a str) -> Result<&'a str, Error> {
+    let legal =
+        |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    scope
+        .name_in("task", reference)
+        .filter(legal)
+        .ok_or_else(|| invalid("Invalid identifier: Identifier is for task, but has an illegal form."))
+}
+
+/// How far a task is.
+pub(crate) fn status_of(view: &Snapshot, task: &TaskRow) -> Option<TaskStatus> {
+    view.get::<TaskStatusRow>(&task.key()).map(|row| row.state.last_status)
+}

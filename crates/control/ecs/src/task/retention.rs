@@ -1,0 +1,78 @@
+//! Forgetting: tasks that stopped, and client tokens, are kept for a while and then go.
+
+use std::time::Duration;
+
+use estiva_api_ecs::Error;
+use estiva_model::Timestamp;
+use estiva_store::{Row, Snapshot, Tx};
+
+use super::table::{BY_MINUTE, BY_TASK_DEFINITION, ClientTokenRow, TaskRow, TaskStatusRow, minute_of, minute_value};
+use crate::EcsService;
+use crate::error;
+use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
+
+/// ECS shows stopped tasks "for at least one hour".
+const RETENTION_MINUTES: i64 = 60;
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Forgets what is due, for as long as it is polled.
+pub(crate) async fn run(service: &EcsService) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut from = None;
+    loop {
+        ticks.tick().await;
+        let until = minute_of(Timestamp::now()) - RETENTION_MINUTES;
+        let from_minute = from.unwrap_or_else(|| oldest(&service.store.view()).unwrap_or(until));
+        match forget(service, from_minute, until).await {
+            Ok(()) => from = Some(until),
+            // The reason has been logged; the next pass begins where this one did.
+            Err(error) => tracing::warn!(%error, "stopped tasks were not forgotten"),
+        }
+    }
+}
+
+/// The minute of the oldest row. All are looked at: once, when the service starts.
+fn oldest(view: &Snapshot) -> Option<i64> {
+    let tasks = view.scan::<TaskStatusRow>("").filter_map(|row| row.state.stopped_at);
+    let tokens = view.scan::<ClientTokenRow>("").map(|row| row.created_at);
+    tasks.chain(tokens).map(minute_of).min()
+}
+
+/// Forgets what stopped or was made in the minutes `from..until`.
+async fn forget(service: &EcsService, from: i64, until: i64) -> Result<(), Error> {
+    for minute in from..until {
+        let value = minute_value(minute);
+        let view = service.store.view();
+        if view.index_count::<TaskStatusRow>(BY_MINUTE, &value) + view.index_count::<ClientTokenRow>(BY_MINUTE, &value)
+            == 0
+        {
+            continue;
+        }
+        let update = service.store.update(|tx| {
+            let tasks: Vec<_> = tx.index::<TaskStatusRow>(BY_MINUTE, &value).map(|row| row.key()).collect();
+            let tokens: Vec<_> = tx.index::<ClientTokenRow>(BY_MINUTE, &value).map(|row| row.key()).collect();
+            for key in tokens {
+                tx.delete::<ClientTokenRow>(&key);
+            }
+            for key in tasks {
+                tx.delete::<TaskStatusRow>(&key);
+                if let Some(task) = tx.delete::<TaskRow>(&key) {
+                    finish_deletion(tx, &task);
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        update.await.map_err(error::update)?;
+    }
+    Ok(())
+}
+
+/// A task definition whose deletion was asked for goes with the last task that used it.
+fn finish_deletion(tx: &mut Tx<'_>, task: &TaskRow) {
+    let key = revision_key(&task.scope, &task.family, task.revision);
+    let deleting =
+        tx.get::<TaskDefinitionRow>(&key).is_some_and(|row| row.status == TaskDefinitionStatus::DeleteInProgress);
+    if deleting && tx.index_count::<TaskRow>(BY_TASK_DEFINITION, &key) == 0 {
+        tx.delete::<TaskDefinitionRow>(&key);
+    }
+}

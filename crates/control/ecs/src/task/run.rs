@@ -1,0 +1,104 @@
+//! RunTask.
+
+use std::sync::Arc;
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_schema::Request;
+use estiva_store::{Row, Snapshot};
+
+use super::client_token::ClientToken;
+use super::describe::to_api;
+use super::launch::{Launch, Wishes};
+use super::placement::{self, failure};
+use super::table::TaskRow;
+use crate::EcsService;
+use crate::cluster;
+use crate::error::{self, invalid};
+use crate::scope::Scope;
+use crate::task_definition;
+
+/// RunTask makes so many at a time.
+const COUNT_MAX: i32 = 10;
+
+/// Makes tasks where there is room for them. That there is none is no error: the answer says why, instance by instance.
+pub(crate) async fn run(
+    service: &EcsService,
+    request: Request<api::RunTaskRequest>,
+) -> Result<api::RunTaskResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    check_supported(&input)?;
+    let count = input.count.unwrap_or(1);
+    if !(1..=COUNT_MAX).contains(&count) {
+        return Err(invalid(format!("Count must be between 1 and {COUNT_MAX}.")));
+    }
+    let count = usize::try_from(count).unwrap_or(1);
+    let launch_type = input.launch_type.unwrap_or(api::LaunchType::Ec2);
+    let update = service.store.update(|tx| {
+        let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
+        let token = ClientToken::of(&scope, &input);
+        if let Some(former) = token.as_ref().map(|token| token.former(tx)).transpose()?.flatten() {
+            let tasks: Vec<_> = former.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect();
+            return Ok((tasks, Vec::new()));
+        }
+        let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
+        let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes(&input, launch_type))?;
+        let none = || invalid("No Container Instances were found in your cluster.");
+        let placed = placement::choose(tx, &launch, count).ok_or_else(none)?;
+        let mut failures = placed.failures;
+        let mut tasks = Vec::new();
+        for instance in placed.instances {
+            match launch.put(tx, &instance) {
+                Some(task) => tasks.push(task),
+                None => failures.push(failure(&instance, "RESOURCE:ENI")),
+            }
+        }
+        if let Some(token) = token {
+            tx.put(token.into_row(tasks.iter().map(|task| task.key()).collect()));
+        }
+        Ok::<_, Error>((tasks, failures))
+    });
+    let (tasks, failures) = update.await.map_err(error::update)?;
+    Ok(api::RunTaskResponse { tasks: Some(shown(&service.store.view(), &tasks)), failures: Some(failures) })
+}
+
+/// Tasks that were just made, as ECS shows them; a task is shown with its tags then.
+pub(super) fn shown(view: &Snapshot, tasks: &[Arc<TaskRow>]) -> Vec<api::Task> {
+    tasks.iter().map(|task| to_api(view, task, true)).collect()
+}
+
+fn wishes(input: &api::RunTaskRequest, launch_type: api::LaunchType) -> Wishes {
+    Wishes {
+        launch_type,
+        overrides: input.overrides.clone(),
+        network: input.network_configuration.clone(),
+        group: input.group.clone(),
+        started_by: input.started_by.clone(),
+        tags: input.tags.clone(),
+        propagate_tags: input.propagate_tags,
+        enable_execute_command: input.enable_execute_command.unwrap_or(false),
+    }
+}
+
+/// What would change where or how tasks run must not be passed over in silence.
+fn check_supported(input: &api::RunTaskRequest) -> Result<(), Error> {
+    let unsupported = [
+        ("capacityProviderStrategy", input.capacity_provider_strategy.iter().flatten().next().is_some()),
+        ("placementConstraints", input.placement_constraints.iter().flatten().next().is_some()),
+        ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
+        ("enableExecuteCommand", input.enable_execute_command == Some(true)),
+    ];
+    if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
+        return Err(invalid(format!("{field}: Estiva does not support it yet")));
+    }
+    let spread = |it: &api::PlacementStrategy| {
+        it.r#type == Some(api::PlacementStrategyType::Spread)
+            && it.field.as_deref() == Some("attribute:ecs.availability-zone")
+    };
+    match input.placement_strategy.as_deref().unwrap_or_default() {
+        [] => Ok(()),
+        [only] if spread(only) => Ok(()),
+        _ => Err(invalid("placementStrategy: Estiva supports spread on attribute:ecs.availability-zone alone yet")),
+    }
+}

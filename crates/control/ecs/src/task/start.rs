@@ -1,0 +1,85 @@
+//! StartTask.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_schema::Request;
+use estiva_store::Row;
+
+use super::launch::{Launch, Wishes};
+use super::placement::failure;
+use super::run::shown;
+use crate::EcsService;
+use crate::container_instance::table::{ConnectionRow, ContainerInstanceStatus, ReservationRow};
+use crate::error::{self, invalid};
+use crate::scope::Scope;
+use crate::{cluster, container_instance, task_definition};
+
+/// StartTask takes so many instances at a time.
+const INSTANCES_MAX: usize = 10;
+
+/// Makes a task on each of the instances that the caller names.
+pub(crate) async fn start(
+    service: &EcsService,
+    request: Request<api::StartTaskRequest>,
+) -> Result<api::StartTaskResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    match input.container_instances.len() {
+        0 => return Err(invalid("Container instances cannot be empty.")),
+        count if count > INSTANCES_MAX => {
+            return Err(invalid(format!("Container instances cannot have more than {INSTANCES_MAX} elements.")));
+        }
+        _ => {}
+    }
+    let unsupported = [
+        ("enableExecuteCommand", input.enable_execute_command == Some(true)),
+        ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
+    ];
+    if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
+        return Err(invalid(format!("{field}: Estiva does not support it yet")));
+    }
+    let update = service.store.update(|tx| {
+        let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
+        let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
+        let wishes = Wishes {
+            launch_type: api::LaunchType::Ec2,
+            overrides: input.overrides.clone(),
+            network: input.network_configuration.clone(),
+            group: input.group.clone(),
+            started_by: input.started_by.clone(),
+            tags: input.tags.clone(),
+            propagate_tags: input.propagate_tags,
+            enable_execute_command: false,
+        };
+        let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes)?;
+        let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+        for reference in &input.container_instances {
+            let Some(row) = container_instance::find(tx, &scope, &cluster.name, reference)? else {
+                let id = scope.name_in("container-instance", reference).unwrap_or(reference);
+                let arn = scope.arn(format!("container-instance/{}/{id}", cluster.name));
+                failures.push(api::Failure { arn: Some(arn), reason: Some("MISSING".to_owned()), detail: None });
+                continue;
+            };
+            let connected = tx.get::<ConnectionRow>(&row.key()).is_some_and(|connection| connection.connected);
+            let reservation = tx.get::<ReservationRow>(&row.key());
+            let lack = reservation.as_ref().and_then(|reservation| reservation.remaining.lack(&launch.demand));
+            if row.status == ContainerInstanceStatus::Inactive {
+                failures.push(failure(&row, "INACTIVE"));
+            } else if !connected {
+                failures.push(failure(&row, "AGENT"));
+            } else if launch.lacks_attribute(&row) {
+                failures.push(failure(&row, "ATTRIBUTE"));
+            } else if let Some(lack) = lack {
+                failures.push(failure(&row, lack.reason()));
+            } else {
+                match launch.put(tx, &row) {
+                    Some(task) => tasks.push(task),
+                    None => failures.push(failure(&row, "RESOURCE:ENI")),
+                }
+            }
+        }
+        Ok::<_, Error>((tasks, failures))
+    });
+    let (tasks, failures) = update.await.map_err(error::update)?;
+    Ok(api::StartTaskResponse { tasks: Some(shown(&service.store.view(), &tasks)), failures: Some(failures) })
+}

@@ -1,0 +1,131 @@
+//! RegisterTaskDefinition.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
+use estiva_schema::Request;
+use estiva_store::Tx;
+
+use super::container::{self, Surroundings};
+use super::handlers::to_api;
+use super::table::{FamilyRow, TaskDefinitionRow, TaskDefinitionStatus};
+use super::{compatibility, defaults, unsupported};
+use crate::EcsService;
+use crate::error;
+use crate::name;
+use crate::scope::Scope;
+use crate::tag::Tags;
+
+/// ECS's quota.
+const DEFINITION_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) async fn register(
+    service: &EcsService,
+    request: Request<api::RegisterTaskDefinitionRequest>,
+) -> Result<api::RegisterTaskDefinitionResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let tags = Tags::from_request(input.tags.clone())?;
+    let definition = checked(input)?;
+    let family = definition.family.clone().unwrap_or_default();
+    let update = service.store.update(|tx| {
+        let revision = next_revision(tx, &scope, &family);
+        let row = TaskDefinitionRow {
+            scope: scope.clone(),
+            family: family.clone(),
+            revision,
+            status: TaskDefinitionStatus::Active,
+            definition: definition.clone(),
+            tags: tags.clone(),
+            registered_at: Timestamp::now(),
+            registered_by: caller.arn(),
+            deregistered_at: None,
+            delete_requested_at: None,
+        };
+        Ok::<_, Error>(tx.put(row))
+    });
+    let row = update.await.map_err(error::update)?;
+    Ok(api::RegisterTaskDefinitionResponse { task_definition: Some(to_api(&row)), tags: Some(row.tags.to_api()) })
+}
+
+fn next_revision(tx: &mut Tx<'_>, scope: &Scope, family: &str) -> u32 {
+    let known = tx.get::<FamilyRow>(&scope.key(&[family]));
+    let mut row = known.map_or_else(
+        || FamilyRow { scope: scope.clone(), family: family.to_owned(), latest_revision: 0, active_revisions: 0 },
+        |row| (*row).clone(),
+    );
+    row.latest_revision += 1;
+    row.active_revisions += 1;
+    let revision = row.latest_revision;
+    tx.put(row);
+    revision
+}
+
+/// The definition as it is kept, or why it cannot be one.
+fn checked(request: api::RegisterTaskDefinitionRequest) -> Result<api::TaskDefinition, Error> {
+    if !name::is_legal(&request.family) {
+        return Err(Error::client_exception(
+            "Family contains invalid characters or is longer than 255: letters, digits, hyphens and underscores are allowed.",
+        ));
+    }
+    unsupported::check(&request)?;
+    let size = |field: &str, text: Option<&String>, units: fn(&str) -> Option<i64>| match text.map(|text| units(text)) {
+        Some(None) => Err(Error::client_exception(format!("Invalid '{field}' setting for task."))),
+        other => Ok(other.flatten()),
+    };
+    let cpu = size("cpu", request.cpu.as_ref(), cpu_units)?;
+    let memory = size("memory", request.memory.as_ref(), mebibytes)?;
+    let fargate = request.requires_compatibilities.iter().flatten().any(|it| *it == api::Compatibility::Fargate);
+    let network_mode = request.network_mode.unwrap_or(api::NetworkMode::Bridge);
+    container::check(&request.container_definitions, &Surroundings { network_mode, fargate, task_memory: memory })?;
+    let mut definition = defaults::filled_in(request, network_mode);
+    definition.cpu = cpu.map(|cpu| cpu.to_string());
+    definition.memory = memory.map(|memory| memory.to_string());
+    definition.compatibilities = Some(compatibility::of(&definition, cpu, memory)?);
+    definition.requires_attributes = Some(compatibility::required_attributes(&definition));
+    if estiva_schema::json::to_vec(&definition).len() > DEFINITION_BYTES_MAX {
+        return Err(Error::client_exception(format!(
+            "The task definition is larger than {DEFINITION_BYTES_MAX} bytes."
+        )));
+    }
+    Ok(definition)
+}
+
+/// `512`, `.5 vCPU`, `1vcpu`: in units of which 1024 are a vCPU.
+fn cpu_units(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let units = match lower.strip_suffix("vcpu") {
+        None => lower.parse().ok()?,
+        Some(number) => scaled(number, 1024.0)?,
+    };
+    (128..=196_608).contains(&units).then_some(units)
+}
+
+/// `512`, `1 GB`, `0.5gb`: in MiB.
+fn mebibytes(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let mebibytes = match lower.strip_suffix("gb") {
+        None => lower.strip_suffix("mb").unwrap_or(&lower).trim().parse().ok()?,
+        Some(number) => scaled(number, 1024.0)?,
+    };
+    (4..=i64::from(i32::MAX)).contains(&mebibytes).then_some(mebibytes)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "float casts saturate, and the callers check the range")]
+fn scaled(number: &str, unit: f64) -> Option<i64> {
+    number.trim().parse::<f64>().ok().filter(|number| number.is_finite()).map(|number| (number * unit) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        assert_eq!((cpu_units("512"), cpu_units(".25 vCPU"), cpu_units("2vcpu")), (Some(512), Some(256), Some(2048)));
+        assert_eq!((mebibytes("512"), mebibytes("0.5GB"), mebibytes("3 gb")), (Some(512), Some(512), Some(3072)));
+        for text in ["", "x", "-1", "1e400 vcpu", "NaN vcpu", "0"] {
+            assert_eq!((cpu_units(text), mebibytes(text)), (None, None), "{text}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What ECS has and Estiva's nodes do not honour yet: refused by name, for a setting that is passed over in silence is
+//! worse than none.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+
+/// Refuses a request that asks for what does not exist here.
+pub(super) fn check(request: &api::RegisterTaskDefinitionRequest) -> Result<(), Error> {
+    let any = |given: bool, field: &str| if given { Err(refusal(field)) } else { Ok(()) };
+    any(has(request.volumes.as_ref()), "volumes")?;
+    any(has(request.placement_constraints.as_ref()), "placementConstraints")?;
+    any(has(request.inference_accelerators.as_ref()), "inferenceAccelerators")?;
+    any(request.proxy_configuration.is_some(), "proxyConfiguration")?;
+    any(request.pid_mode.is_some(), "pidMode")?;
+    any(request.ipc_mode.is_some(), "ipcMode")?;
+    any(request.ephemeral_storage.is_some(), "ephemeralStorage")?;
+    any(request.enable_fault_injection == Some(true), "enableFaultInjection")?;
+    any(request.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration")?;
+    let platform = request.runtime_platform.as_ref();
+    let family = platform.and_then(|platform| platform.operating_system_family).map(api::OSFamily::as_str);
+    any(family.is_some_and(|family| family != "LINUX"), "runtimePlatform.operatingSystemFamily other than LINUX")?;
+    request
+        .container_definitions
+        .iter()
+        .enumerate()
+        .try_for_each(|(place, container)| check_container(place, container))
+}
+
+fn check_container(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
+    let linux = container.linux_parameters.as_ref();
+    let unsupported = [
+        (has(container.secrets.as_ref()), "secrets"),
+        (has(container.environment_files.as_ref()), "environmentFiles"),
+        (container.health_check.is_some(), "healthCheck"),
+        (has(container.depends_on.as_ref()), "dependsOn"),
+        (container.start_timeout.is_some(), "startTimeout"),
+        (has(container.mount_points.as_ref()), "mountPoints"),
+        (has(container.volumes_from.as_ref()), "volumesFrom"),
+        (has(container.links.as_ref()), "links"),
+        (has(container.resource_requirements.as_ref()), "resourceRequirements"),
+        (container.repository_credentials.is_some(), "repositoryCredentials"),
+        (container.firelens_configuration.is_some(), "firelensConfiguration"),
+        (container.restart_policy.as_ref().is_some_and(|policy| policy.enabled), "restartPolicy"),
+        (has(container.credential_specs.as_ref()), "credentialSpecs"),
+        (has(container.docker_security_options.as_ref()), "dockerSecurityOptions"),
+        (container.disable_networking == Some(true), "disableNetworking"),
+        (linux.is_some_and(|it| has(it.devices.as_ref())), "linuxParameters.devices"),
+        (linux.is_some_and(|it| it.max_swap.is_some()), "linuxParameters.maxSwap"),
+        (linux.is_some_and(|it| it.swappiness.is_some()), "linuxParameters.swappiness"),
+        (linux.is_some_and(|it| it.init_process_enabled == Some(true)), "linuxParameters.initProcessEnabled"),
+        (
+            container.port_mappings.iter().flatten().any(|it| it.container_port_range.is_some()),
+            "portMappings.containerPortRange",
+        ),
+        (
+            container.log_configuration.as_ref().is_some_and(|it| has(it.secret_options.as_ref())),
+            "logConfiguration.secretOptions",
+        ),
+    ];
+    match unsupported.iter().find(|(given, _)| *given) {
+        Some((_, field)) => Err(refusal(&format!("containerDefinitions[{place}].{field}"))),
+        None => Ok(()),
+    }
+}
+
+fn has<T>(list: Option<&Vec<T>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
+}
+
+fn refusal(field: &str) -> Error {
+    Error::client_exception(format!("{field}: Estiva does not support it yet"))
+}

@@ -1,0 +1,118 @@
+//! `estiva server`: the control plane.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use estiva_dispatch::Dispatch;
+use estiva_ecs::EcsService;
+use estiva_iam::{Iam, RolePolicies};
+use estiva_logs::LogsService;
+use estiva_model::{AccountId, Region};
+use estiva_store::backend::Sqlite;
+use estiva_store::{BackendError, Schema, Store};
+use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::sigv4::{Verification, Verifier};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::credentials::InstallationCredentials;
+use crate::installation::{Installation, InstallationOptions};
+use crate::patience::patiently;
+use crate::{ready, telemetry};
+
+/// The tables' version: it grows with each migration.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Run the control plane alone
+///
+/// Nodes join it with `estiva agent`. `estiva up` runs both.
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    settings: ServerSettings,
+}
+
+/// What `up` takes for its server too.
+#[derive(Args)]
+pub struct ServerSettings {
+    /// Verify no signatures: whoever reaches the endpoint is the account's owner. For throw-away use
+    #[arg(long)]
+    accept_any_credentials: bool,
+}
+
+impl ServerSettings {
+    /// As arguments of `estiva server`.
+    pub fn arguments(&self) -> Vec<String> {
+        self.accept_any_credentials.then(|| "--accept-any-credentials".to_owned()).into_iter().collect()
+    }
+}
+
+/// Runs until SIGINT or SIGTERM.
+pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
+    telemetry::start();
+    let here = installation.open()?;
+    tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, &options.settings))
+}
+
+async fn serve_until_told(installation: &InstallationOptions, here: &Installation, settings: &ServerSettings) -> Result<()> {
+    let listen = installation.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let store = open_store(here)?;
+    let iam = Iam::new(store.clone());
+    let keys = iam.installation_keys(&AccountId::default()).await.context("cannot make the installation's keys")?;
+    let credentials = InstallationCredentials { region: Region::default(), owner: keys.owner, node: keys.node };
+    credentials.save(&here.credentials_file())?;
+
+    let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
+    let options = estiva_ecs::Options { endpoint: installation.endpoint() };
+    let ecs = EcsService::new(store.clone(), options);
+    let dispatch = Dispatch::open(store).await.context("cannot open the node protocol")?;
+
+    let verification = if settings.accept_any_credentials { Verification::Off } else { Verification::Required };
+    if settings.accept_any_credentials {
+        warn!(%listen, "SIGNATURES ARE NOT VERIFIED: whoever reaches the endpoint may do everything");
+    }
+    let verifier = Verifier::new(Arc::new(iam.clone()), verification);
+    let edge = Edge::new(verifier, Arc::new(RolePolicies), Limits::default())
+        .service(Arc::new(estiva_api_ecs::Endpoint(Arc::new(ecs.clone()))))
+        .service(Arc::new(estiva_api_logs::Endpoint(Arc::new(logs.clone()))))
+        .service(iam.sts())
+        .upgrade(estiva_agent_protocol::ACS_PATH, "ecs", dispatch.acs())
+        .upgrade(estiva_agent_protocol::TCS_PATH, "ecs", dispatch.tcs());
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let closing = dispatch.clone();
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        closing.close();
+    };
+    let background = async {
+        tokio::join!(dispatch.run(), ecs.run(), logs.run());
+    };
+    ready::announce("ready")?;
+    info!(endpoint = installation.endpoint(), "the control plane is up");
+    tokio::select! {
+        () = serve(listener, edge, told) => {}
+        () = background => {}
+    }
+    Ok(())
+}
+
+fn open_store(here: &Installation) -> Result<Store> {
+    let dir = here.server_dir()?.join("store");
+    let backend = patiently(is_locked, || Sqlite::open(&dir));
+    let backend = backend.with_context(|| format!("cannot open the store in {}", dir.display()))?;
+    let schema = estiva_iam::tables(estiva_logs::tables(estiva_ecs::tables(Schema::new(SCHEMA_VERSION))));
+    Store::open(backend, schema).with_context(|| format!("cannot load the store in {}", dir.display()))
+}
+
+/// A server that was told to end may need a moment.
+fn is_locked(error: &BackendError) -> bool {
+    matches!(error, BackendError::Locked { .. })
+}

@@ -1,0 +1,125 @@
+//! What every task of this node shares.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use estiva_image::{Images, PullPolicy};
+use estiva_model::Region;
+use estiva_network::{Config, NodeNetwork};
+use estiva_wire::client::Client;
+use estiva_wire::sigv4::SigningCredentials;
+
+use crate::error::AgentError;
+use crate::options::{NodeOptions, Options};
+
+/// The node's images, network and directories, and how its control plane is reached.
+pub(crate) struct Host {
+    /// The program that is started as `EXE shim …`.
+    pub exe: PathBuf,
+    /// A directory for each task.
+    pub tasks_dir: PathBuf,
+    /// Sockets and namespaces.
+    pub run_dir: PathBuf,
+    /// The node's own cgroup, absolute from the root of the hierarchy.
+    pub cgroup: String,
+    /// The node's images.
+    pub images: Images,
+    /// The node's network.
+    pub network: NodeNetwork,
+    /// When images are pulled.
+    pub pull_policy: PullPolicy,
+    /// `None` while there is no control plane: nothing can be reported or shipped.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// How the control plane is reached.
+#[derive(Clone)]
+pub(crate) struct ControlPlane {
+    /// ECS and the other APIs behind the endpoint.
+    pub client: Client,
+    /// The endpoint's URL.
+    pub endpoint: String,
+    /// The node's.
+    pub credentials: SigningCredentials,
+    /// The node's.
+    pub region: Region,
+}
+
+impl ControlPlane {
+    /// That of these options.
+    pub fn of(options: &Options) -> Result<Self, AgentError> {
+        Ok(Self {
+            client: Client::new(&options.server, options.credentials.clone(), options.region.clone())?,
+            endpoint: options.server.clone(),
+            credentials: options.credentials.clone(),
+            region: options.region.clone(),
+        })
+    }
+}
+
+impl Host {
+    /// For a node that reports to its control plane.
+    pub async fn online(options: &Options) -> Result<Arc<Self>, AgentError> {
+        let control_plane = ControlPlane::of(options)?;
+        let mut host = Self::open(&options.node).await?;
+        host.images = host.images.with_insecure_registries(options.insecure_registries.clone());
+        host.pull_policy = options.image_pull_behavior.into();
+        host.control_plane = Some(control_plane);
+        Ok(Arc::new(host))
+    }
+
+    /// For a node whose control plane is away.
+    pub async fn offline(options: &NodeOptions) -> Result<Arc<Self>, AgentError> {
+        Self::open(options).await.map(Arc::new)
+    }
+
+    /// Takes away what the kernel has of the node. No task may be left.
+    pub async fn dismantle(&self) -> Result<(), AgentError> {
+        self.network.dismantle().await?;
+        for hierarchy in cgroup_hierarchies() {
+            let dir = hierarchy.join(self.cgroup.trim_start_matches('/'));
+            match std::fs::remove_dir(&dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AgentError::io(dir)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(options: &NodeOptions) -> Result<Self, AgentError> {
+        let images = Images::open(&options.image_dir)?;
+        let network_run_dir = options.run_dir.join("network");
+        let config = Config::new(&options.installation, options.state_dir.join("network"), network_run_dir);
+        let network = NodeNetwork::open(config).await?;
+        let tasks_dir = options.state_dir.join("tasks");
+        private_dir(&tasks_dir)?;
+        private_dir(&options.run_dir.join("shim"))?;
+        Ok(Self {
+            exe: options.exe.clone(),
+            tasks_dir,
+            run_dir: options.run_dir.clone(),
+            cgroup: format!("/estiva-{}", options.installation),
+            images,
+            network,
+            pull_policy: PullPolicy::Default,
+            control_plane: None,
+        })
+    }
+}
+
+fn private_dir(dir: &Path) -> Result<(), AgentError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(AgentError::io(dir))
+}
+
+/// Where cgroup hierarchies are mounted: the one of version 2, or each of version 1.
+fn cgroup_hierarchies() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hierarchy = |line: &str| {
+        let mut fields = line.split(' ').skip(1);
+        let (dir, kind) = (fields.next()?, fields.next()?);
+        kind.starts_with("cgroup").then(|| PathBuf::from(dir))
+    };
+    mounts.lines().filter_map(hierarchy).collect()
+}

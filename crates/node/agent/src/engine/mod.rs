@@ -1,0 +1,212 @@
+//! The task engine: which tasks this node has, each with its driver and its reporter.
+//!
+//! A task's directory holds everything about it, and each file in it has one writer: `record.json` the driver,
+//! `stop` the engine, `reported` the reporter. A task is forgotten once it has ended, its end has been reported, and
+//! its last log line has been shipped.
+
+mod driver;
+mod failure;
+mod host;
+mod prepare;
+mod record;
+mod report;
+mod reporter;
+mod task_dir;
+mod translate;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use estiva_agent_protocol::task::Task;
+use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::error::AgentError;
+use driver::Driver;
+use record::{KnownTask, RecordError};
+use reporter::Reporter;
+use task_dir::TaskDir;
+
+pub(crate) use host::{ControlPlane, Host};
+pub(crate) use record::TaskRecord;
+pub(crate) use translate::{TranslateError, docker_config};
+
+/// How many ended tasks are remembered, so that a message that was under way for long does not start one again.
+const ENDED_MAX: usize = 4096;
+
+/// The tasks of this node. Clones are the same engine.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    host: Arc<Host>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: HashMap<String, Handle>,
+    ended: VecDeque<String>,
+    workers: JoinSet<()>,
+}
+
+struct Handle {
+    cluster_arn: String,
+    dir: TaskDir,
+    desired: watch::Sender<DesiredStatus>,
+    known: watch::Receiver<KnownTask>,
+}
+
+/// Why a task cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcceptError {
+    /// The id cannot be a directory's name.
+    #[error("'{0}' is not the ARN of a task")]
+    Arn(String),
+    /// It could not be kept on disk.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl Engine {
+    /// Takes back every task whose record is on disk, and clears away what belongs to none.
+    pub async fn restore(host: Arc<Host>) -> Result<Self, AgentError> {
+        let engine = Self { host, state: Arc::default() };
+        let mut records = Vec::new();
+        for dir in TaskDir::all(&engine.host.tasks_dir)? {
+            match TaskRecord::load(dir.path()) {
+                Ok(Some(record)) => records.push((dir, record)),
+                Ok(None) => dir.remove()?,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(dir = %dir.path().display(), error, "a task's record cannot be read; what it left is not touched");
+                }
+            }
+        }
+        engine.host.network.adopt(records.iter().map(|(_, record)| record.id().to_owned())).await?;
+        if !records.is_empty() {
+            info!(tasks = records.len(), "took back the node's tasks");
+        }
+        for (dir, record) in records {
+            let desired = if dir.is_stop_requested() { DesiredStatus::Stopped } else { DesiredStatus::Running };
+            engine.begin(dir, record, desired);
+        }
+        Ok(engine)
+    }
+
+    /// Takes a task to run, or to stop. Durable when it returns; a task that is known already is not taken twice.
+    /// Blocks.
+    pub fn accept(&self, task: Task) -> Result<(), AcceptError> {
+        let stop = task.desired_status == DesiredStatus::Stopped.as_str();
+        if let Some(dir) = self.dir_of_known(&task.arn) {
+            if stop {
+                self.stop(&task.arn, &dir)?;
+            }
+            return Ok(());
+        }
+        if self.state().ended.contains(&task.arn) {
+            return Ok(());
+        }
+        let id = record::id_of(&task.arn);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if !(1..=128).contains(&id.len()) || !id.bytes().all(legal) {
+            return Err(AcceptError::Arn(task.arn));
+        }
+        let dir = TaskDir::create(&self.host.tasks_dir, id)?;
+        let mut record = TaskRecord::new(task, || estiva_model::hex_id(&mut rand::rng(), 64));
+        if stop {
+            record.known.refuse("the node does not have the task");
+        }
+        record.save(dir.path())?;
+        self.begin(dir, record, if stop { DesiredStatus::Stopped } else { DesiredStatus::Running });
+        Ok(())
+    }
+
+    /// Stops a task if it is known. Durable when it returns. Blocks.
+    pub fn stop_known(&self, arn: &str) -> Result<(), RecordError> {
+        self.dir_of_known(arn).map_or(Ok(()), |dir| self.stop(arn, &dir))
+    }
+
+    /// Stops every task and returns, once they have ended, how many there were.
+    pub async fn stop_all(&self) -> usize {
+        let arns: Vec<String> = self.state().tasks.keys().cloned().collect();
+        for arn in &arns {
+            if let Err(error) = self.stop_known(arn) {
+                warn!(arn, error = &error as &dyn std::error::Error, "the task will be stopped, but not after a crash");
+                self.tell(arn);
+            }
+        }
+        let mut workers = std::mem::take(&mut self.state().workers);
+        while workers.join_next().await.is_some() {}
+        arns.len()
+    }
+
+    /// ARNs and clusters of the tasks that have not ended.
+    pub fn live_tasks(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let live = state.tasks.iter().filter(|(_, handle)| handle.known.borrow().status != TaskStatus::Stopped);
+        live.map(|(arn, handle)| (arn.clone(), handle.cluster_arn.clone())).collect()
+    }
+
+    /// Whether any task is here that has not ended.
+    pub fn is_idle(&self) -> bool {
+        self.live_tasks().is_empty()
+    }
+
+    fn dir_of_known(&self, arn: &str) -> Option<TaskDir> {
+        self.state().tasks.get(arn).map(|handle| handle.dir.clone())
+    }
+
+    fn stop(&self, arn: &str, dir: &TaskDir) -> Result<(), RecordError> {
+        dir.request_stop()?;
+        self.tell(arn);
+        Ok(())
+    }
+
+    fn tell(&self, arn: &str) {
+        if let Some(handle) = self.state().tasks.get(arn) {
+            handle.desired.send_replace(DesiredStatus::Stopped);
+        }
+    }
+
+    fn begin(&self, dir: TaskDir, record: TaskRecord, desired: DesiredStatus) {
+        let arn = record.task.arn.clone();
+        let (desired, desired_receiver) = watch::channel(desired);
+        let (known, known_receiver) = watch::channel(record.known.clone());
+        let cluster_arn = record.task.task_cluster_arn.clone();
+        let reporter = Reporter::new(&self.host, &record.task, dir.clone(), known_receiver.clone());
+        let driver = Driver::new(Arc::clone(&self.host), dir.path().to_owned(), record, desired_receiver, known);
+        let mut state = self.state();
+        while state.workers.try_join_next().is_some() {}
+        let handle = Handle { cluster_arn, dir: dir.clone(), desired, known: known_receiver };
+        state.tasks.insert(arn.clone(), handle);
+        let engine = self.clone();
+        state.workers.spawn(async move {
+            match reporter {
+                Some(reporter) => {
+                    tokio::join!(driver.run(), reporter.run());
+                    engine.forget(&arn, dir).await;
+                }
+                // Without a control plane nobody has heard of the end: the record stays until somebody has.
+                None => driver.run().await,
+            }
+        });
+    }
+
+    async fn forget(&self, arn: &str, dir: TaskDir) {
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || dir.remove()).await {
+            warn!(arn, error = &error as &dyn std::error::Error, "the ended task's directory stays");
+        }
+        let mut state = self.state();
+        state.tasks.remove(arn);
+        state.ended.push_back(arn.to_owned());
+        if state.ended.len() > ENDED_MAX {
+            state.ended.pop_front();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing between lock and unlock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

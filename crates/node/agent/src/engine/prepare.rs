@@ -1,0 +1,329 @@
+//! What a task needs before its containers can start: images, network, files and directories.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use estiva_agent_protocol::task::docker::HostConfig;
+use estiva_agent_protocol::task::{Container, PortMapping, Task};
+use estiva_image::{Image, Silent};
+use estiva_network::{Binding, Eni, Protocol};
+use estiva_planning::lifecycle::NetworkBinding;
+use estiva_shim::spec::{BindMount, ContainerSpec, Resources, Rootfs};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{StartFailure, with_sources};
+use super::host::Host;
+use super::record::{TaskRecord, id_of};
+use super::translate::{self, Surroundings, docker_config};
+use crate::logs;
+
+/// A task whose containers can be created.
+pub(super) struct Prepared {
+    /// In the order of the task definition.
+    pub containers: Vec<ContainerSpec>,
+}
+
+/// A task's network as the record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PreparedNetwork {
+    /// `None` is the host's network.
+    namespace: Option<PathBuf>,
+    ip: Option<Ipv4Addr>,
+    published: Vec<Binding>,
+    /// Network mode host: every port is the host's own.
+    host: bool,
+}
+
+impl PreparedNetwork {
+    /// The container's ports as they are published.
+    pub fn bindings_of(&self, ports: &[PortMapping]) -> Vec<NetworkBinding> {
+        let binding = |port: &PortMapping| {
+            let host_port = if self.host {
+                Some(port.container_port)
+            } else {
+                let wanted = protocol(port);
+                let mut published = self.published.iter();
+                published
+                    .find(|it| it.container_port == port.container_port && it.protocol == wanted)
+                    .map(|it| it.host_port)
+            };
+            host_port.map(|host_port| NetworkBinding {
+                bind_ip: if self.host { "0.0.0.0" } else { "127.0.0.1" }.to_owned(),
+                container_port: port.container_port,
+                host_port,
+                protocol: protocol(port).to_string(),
+            })
+        };
+        ports.iter().filter_map(binding).collect()
+    }
+}
+
+/// The images of the task's containers, in their order, unpacked and held for the task.
+pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, StartFailure> {
+    let mut found: BTreeMap<&str, Image> = BTreeMap::new();
+    let mut images = Vec::with_capacity(task.containers.len());
+    for container in &task.containers {
+        let refused = |reason| StartFailure::Pull { container: container.name.clone(), reason };
+        if !found.contains_key(container.image.as_str()) {
+            let pulled = host.images.ensure(&container.image, host.pull_policy, &Silent).await;
+            let image = pulled.map_err(|error| refused(with_sources(&error)))?;
+            host.images.lease(&image, id_of(&task.arn)).map_err(|error| refused(with_sources(&error)))?;
+            found.insert(&container.image, image);
+        }
+        images.extend(found.get(container.image.as_str()).cloned());
+    }
+    Ok(images)
+}
+
+/// The task's network.
+pub(super) async fn network(host: &Host, task: &Task) -> Result<PreparedNetwork, StartFailure> {
+    let id = id_of(&task.arn);
+    // What a former agent made before it could note it down.
+    host.network.delete(id).await.map_err(StartFailure::network)?;
+    let made = match task.network_mode.as_deref().unwrap_or("bridge") {
+        "host" => {
+            return Ok(PreparedNetwork { namespace: None, ip: None, published: Vec::new(), host: true });
+        }
+        "none" => host.network.create_none(id).await,
+        "awsvpc" => host.network.create_awsvpc(id, interface(task)?).await,
+        _ => {
+            let mappings = task.containers.iter().flat_map(|container| &container.port_mappings);
+            let mappings: Vec<_> = mappings.map(mapping).collect();
+            host.network.create_bridge(id, &mappings).await
+        }
+    };
+    let network = made.map_err(StartFailure::network)?;
+    Ok(PreparedNetwork {
+        namespace: Some(network.netns_path),
+        ip: network.ip,
+        published: network.bindings,
+        host: false,
+    })
+}
+
+fn mapping(port: &PortMapping) -> estiva_network::PortMapping {
+    estiva_network::PortMapping {
+        container_port: port.container_port,
+        host_port: Some(port.host_port),
+        protocol: protocol(port),
+    }
+}
+
+fn protocol(port: &PortMapping) -> Protocol {
+    if port.protocol == "udp" { Protocol::Udp } else { Protocol::Tcp }
+}
+
+fn interface(task: &Task) -> Result<Eni, StartFailure> {
+    let malformed = |what: &str| StartFailure::Network(format!("the task's network interface has {what}"));
+    let eni = task.elastic_network_interfaces.first().ok_or_else(|| malformed("not arrived"))?;
+    let address = eni.ipv4_addresses.iter().find(|address| address.primary).or(eni.ipv4_addresses.first());
+    let ip = address.and_then(|address| address.private_address.parse().ok()).ok_or_else(|| malformed("no address"))?;
+    let gateway = eni.subnet_gateway_ipv4_address.split_once('/');
+    let (gateway, prefix) = gateway.ok_or_else(|| malformed("no gateway"))?;
+    Ok(Eni {
+        ip,
+        prefix_len: prefix.parse().map_err(|_| malformed("a prefix length that is no number"))?,
+        mac: eni.mac_address.parse().map_err(|_| malformed("no MAC address"))?,
+        gateway: gateway.parse().map_err(|_| malformed("a gateway that is no address"))?,
+    })
+}
+
+/// What the task as a whole may use.
+pub(super) fn task_resources(task: &Task) -> Resources {
+    const PERIOD_US: u32 = 100_000;
+    #[allow(clippy::cast_possible_truncation, reason = "float casts saturate, and no machine has so many cores")]
+    let quota = |cpus: f64| (cpus * f64::from(PERIOD_US)) as i64;
+    Resources {
+        cpu_quota_us: task.cpu.filter(|cpus| *cpus > 0.0).map(quota),
+        cpu_period_us: task.cpu.map(|_| PERIOD_US.into()),
+        memory_limit_bytes: task.memory.filter(|mib| *mib > 0).map(|mib| mib.saturating_mul(1 << 20)),
+        pids_limit: Some(-1),
+        ..Resources::default()
+    }
+}
+
+/// The task's containers as the shim runs them, and the directories and files that they need.
+pub(super) fn containers(
+    host: &Host,
+    record: &TaskRecord,
+    dir: &Path,
+    images: &[Image],
+) -> Result<Prepared, StartFailure> {
+    let specs =
+        record.task.containers.iter().zip(images).map(|(container, image)| spec(host, record, dir, container, image));
+    Ok(Prepared { containers: specs.collect::<Result<_, _>>()? })
+}
+
+fn spec(
+    host: &Host,
+    record: &TaskRecord,
+    dir: &Path,
+    container: &Container,
+    image: &Image,
+) -> Result<ContainerSpec, StartFailure> {
+    let refused = |error: &dyn std::error::Error| StartFailure::Create {
+        container: container.name.clone(),
+        reason: with_sources(error),
+    };
+    let (_, host_config) =
+        docker_config(container).map_err(|error| StartFailure::translate(&container.name, &error))?;
+    let network = record.network.as_ref();
+    let known = record.known.containers.iter().find(|it| it.name == container.name);
+    let runtime_id = known.map(|it| it.runtime_id.clone()).unwrap_or_default();
+    let root = dir.join("rootfs").join(&container.name);
+    let directory = |name: &str| {
+        let path = root.join(name);
+        make_dir(&path).map(|()| path)
+    };
+    let rootfs = Rootfs {
+        lower: image.layers.clone(),
+        upper: directory("upper").map_err(|error| refused(&error))?,
+        work: directory("work").map_err(|error| refused(&error))?,
+        target: directory("merged").map_err(|error| refused(&error))?,
+    };
+    let hostname = runtime_id.chars().take(12).collect::<String>();
+    let files = files(&root, network, &hostname, &host_config).map_err(|error| refused(&error))?;
+    let around = Surroundings {
+        runtime_id,
+        rootfs,
+        network_namespace: network.and_then(|network| network.namespace.clone()),
+        hostname,
+        files,
+        environment: environment(host, &record.task),
+        log: logs::sink(host_config.log_config.as_ref(), &dir.join("logs").join(&container.name)),
+    };
+    translate::container_spec(container, &image.config, around)
+        .map_err(|error| StartFailure::translate(&container.name, &error))
+}
+
+/// What AWS's agent tells every container.
+fn environment(host: &Host, task: &Task) -> BTreeMap<String, String> {
+    let launch_type = task.launch_type.as_deref().unwrap_or("EC2");
+    let mut variables = BTreeMap::from([("AWS_EXECUTION_ENV".to_owned(), format!("AWS_ECS_{launch_type}"))]);
+    if let Some(control_plane) = &host.control_plane {
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            variables.insert(name.to_owned(), control_plane.region.as_str().to_owned());
+        }
+    }
+    variables
+}
+
+/// /etc/hosts, /etc/hostname and /etc/resolv.conf: the container's own, or those of the host with its network.
+fn files(
+    root: &Path,
+    network: Option<&PreparedNetwork>,
+    hostname: &str,
+    config: &HostConfig,
+) -> std::io::Result<Vec<BindMount>> {
+    let of_host = network.is_some_and(|network| network.host);
+    let mut hosts = if of_host {
+        fs::read_to_string("/etc/hosts").unwrap_or_default()
+    } else {
+        let own = network.and_then(|network| network.ip).map(|ip| format!("{ip}\t{hostname}\n")).unwrap_or_default();
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}")
+    };
+    for entry in &config.extra_hosts {
+        if let Some((name, address)) = entry.split_once(':') {
+            hosts.extend([address, "\t", name, "\n"]);
+        }
+    }
+    let resolv_conf = resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default(), config, of_host);
+    let mut files = vec![("hosts", hosts), ("resolv.conf", resolv_conf)];
+    if !of_host {
+        files.push(("hostname", format!("{hostname}\n")));
+    }
+    let mount = |(name, content): (&str, String)| {
+        let source = root.join(name);
+        fs::write(&source, content)?;
+        Ok(BindMount { source, destination: Path::new("/etc").join(name), read_only: false })
+    };
+    files.into_iter().map(mount).collect()
+}
+
+/// The host's resolver, unless the task definition names others. A name server on the host's loopback cannot be
+/// reached from a namespace of the task's own.
+fn resolv_conf(of_host: &str, config: &HostConfig, same_network: bool) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    if config.dns.is_empty() {
+        let loopback = |line: &str| {
+            line.strip_prefix("nameserver").is_some_and(|it| it.trim().starts_with("127.") || it.trim() == "::1")
+        };
+        let kept = of_host.lines().filter(|line| same_network || !loopback(line));
+        let kept = kept.filter(|line| config.dns_search.is_empty() || !line.starts_with("search"));
+        lines.extend(kept.map(str::to_owned));
+    }
+    lines.extend(config.dns.iter().map(|server| format!("nameserver {server}")));
+    if !config.dns_search.is_empty() {
+        lines.push(format!("search {}", config.dns_search.join(" ")));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Gives back the network, the images and the files; the record and the log spools stay. Harmless when repeated.
+pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), StartFailure> {
+    let id = id_of(&task.arn);
+    host.network.delete(id).await.map_err(StartFailure::network)?;
+    host.images.release(id).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
+    let root = dir.join("rootfs");
+    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    });
+    match removed.await {
+        Ok(Err(error)) => Err(StartFailure::Shim(format!("cannot remove the containers' files: {error}"))),
+        // The runtime is going down: the next agent does it again.
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+fn make_dir(path: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(container_port: u16, protocol: &str) -> PortMapping {
+        PortMapping { container_port, host_port: 0, protocol: protocol.to_owned() }
+    }
+
+    #[test]
+    fn a_port_is_bound_by_number_and_protocol() {
+        let binding = |host_port, protocol| Binding { container_port: 53, host_port, protocol };
+        let published = vec![binding(50_000, Protocol::Tcp), binding(50_001, Protocol::Udp)];
+        let network = PreparedNetwork { namespace: None, ip: None, published, host: false };
+        let bound = network.bindings_of(&[port(53, "udp"), port(80, "tcp")]);
+        assert_eq!(bound.len(), 1);
+        assert_eq!((bound[0].host_port, bound[0].protocol.as_str()), (50_001, "udp"));
+    }
+
+    #[test]
+    fn ports_in_network_mode_host_are_the_hosts() {
+        let network = PreparedNetwork { namespace: None, ip: None, published: vec![], host: true };
+        assert_eq!(network.bindings_of(&[port(80, "tcp")])[0].host_port, 80);
+    }
+
+    #[test]
+    fn name_servers_on_the_hosts_loopback_are_left_out() {
+        let host = "search a.example\nnameserver 127.0.0.53\nnameserver 192.0.2.1\n";
+        let default = HostConfig::default();
+        assert_eq!(resolv_conf(host, &default, false), "search a.example\nnameserver 192.0.2.1\n");
+        assert!(resolv_conf(host, &default, true).contains("127.0.0.53"));
+        let own = HostConfig { dns: vec!["192.0.2.9".into()], dns_search: vec!["b".into()], ..HostConfig::default() };
+        assert_eq!(resolv_conf(host, &own, false), "nameserver 192.0.2.9\nsearch b\n");
+    }
+
+    #[test]
+    fn a_tasks_limits_are_its_cgroups() {
+        let task = Task { cpu: Some(0.25), memory: Some(512), ..Task::default() };
+        let resources = task_resources(&task);
+        assert_eq!((resources.cpu_quota_us, resources.memory_limit_bytes), (Some(25_000), Some(512 << 20)));
+        assert_eq!(task_resources(&Task::default()).memory_limit_bytes, None);
+    }
+}

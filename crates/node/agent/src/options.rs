@@ -1,0 +1,68 @@
+//! What an agent is told at start.
+
+use std::path::PathBuf;
+
+use estiva_image::PullPolicy;
+use estiva_model::Region;
+use estiva_wire::sigv4::SigningCredentials;
+
+/// Where a node keeps what it has: all that is needed to find its tasks, also without a control plane.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Names the kernel's objects of this node: at most twelve letters and digits.
+    pub installation: String,
+    /// What outlives a reboot: task records, images.
+    pub state_dir: PathBuf,
+    /// The images' directory.
+    pub image_dir: PathBuf,
+    /// What does not: sockets, namespaces. Short, as sockets' paths are.
+    pub run_dir: PathBuf,
+    /// The program that is started as `EXE shim …`.
+    pub exe: PathBuf,
+}
+
+/// What an agent is told at start.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the node keeps what it has.
+    pub node: NodeOptions,
+    /// The control plane's endpoint, such as `http://127.0.0.1:4566`.
+    pub server: String,
+    /// The cluster to register with.
+    pub cluster: String,
+    /// The region to sign for.
+    pub region: Region,
+    /// The node's.
+    pub credentials: SigningCredentials,
+    /// Whether tasks of launch type FARGATE may be placed here.
+    pub fargate: bool,
+    /// When images are pulled.
+    pub image_pull_behavior: ImagePullBehavior,
+    /// Registries that are spoken to without TLS, as `host[:port]`; those on loopback always may be.
+    pub insecure_registries: Vec<String>,
+}
+
+/// When images are pulled: `ECS_IMAGE_PULL_BEHAVIOR` of AWS's agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImagePullBehavior {
+    /// A tag is asked for anew; the image that is there serves when the registry cannot be reached.
+    #[default]
+    Default,
+    /// The registry must answer.
+    Always,
+    /// Only if this node has never had the image.
+    Once,
+    /// Only if the image is not there.
+    PreferCached,
+}
+
+impl From<ImagePullBehavior> for PullPolicy {
+    fn from(behavior: ImagePullBehavior) -> Self {
+        match behavior {
+            ImagePullBehavior::Default => Self::Default,
+            ImagePullBehavior::Always => Self::Always,
+            ImagePullBehavior::Once => Self::Once,
+            ImagePullBehavior::PreferCached => Self::PreferCached,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Registering the node as a container instance.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use estiva_api_ecs::types as api;
+use estiva_api_ecs::{CreateCluster, DiscoverPollEndpoint, RegisterContainerInstance};
+use estiva_wire::client::{Client, ClientError};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+use crate::capacity;
+use crate::engine::Host;
+use crate::error::AgentError;
+use crate::options::Options;
+
+const FILE_NAME: &str = "container-instance-arn";
+
+/// What the control plane calls this node.
+#[derive(Debug, Clone)]
+pub(crate) struct Registration {
+    /// The container instance's ARN.
+    pub arn: String,
+    /// The cluster's name.
+    pub cluster: String,
+}
+
+/// Where the node's sessions connect to.
+#[derive(Debug, Clone)]
+pub(crate) struct PollEndpoint {
+    /// For tasks.
+    pub acs: String,
+    /// For telemetry.
+    pub tcs: String,
+}
+
+/// Registers the node, again under the ARN that it had before if it had one. Waits for a control plane that is away.
+pub(crate) async fn register(options: &Options, host: &Host, client: &Client) -> Result<Registration, AgentError> {
+    let file = options.node.state_dir.join(FILE_NAME);
+    let mut known = read(&file)?;
+    let mut backoff = Backoff::default();
+    loop {
+        let request = request(options, host, known.clone());
+        match client.call::<RegisterContainerInstance>(&request).await {
+            Ok(answer) => {
+                let arn = check(&request, answer)?;
+                write(&file, &arn)?;
+                info!(arn, cluster = options.cluster, "the node is registered");
+                return Ok(Registration { arn, cluster: options.cluster.clone() });
+            }
+            Err(error) if error.is_retryable() => {
+                warn!(error = &error as &dyn std::error::Error, "the node is not registered yet");
+                backoff.wait().await;
+            }
+            Err(error) if error.code() == Some("ClusterNotFoundException") => {
+                let request = api::CreateClusterRequest {
+                    cluster_name: Some(options.cluster.clone()),
+                    ..api::CreateClusterRequest::default()
+                };
+                client.call::<CreateCluster>(&request).await.map_err(AgentError::Registration)?;
+            }
+            // The ARN is of an instance that was deregistered, or of another installation.
+            Err(error) if known.is_some() => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the node's former registration is void; it gets a new one"
+                );
+                known = None;
+            }
+            Err(error) => return Err(AgentError::Registration(error)),
+        }
+    }
+}
+
+/// Asks where the sessions connect to.
+pub(crate) async fn discover(client: &Client, registration: &Registration) -> Result<PollEndpoint, ClientError> {
+    let request = api::DiscoverPollEndpointRequest {
+        cluster: Some(registration.cluster.clone()),
+        container_instance: Some(registration.arn.clone()),
+    };
+    let answer = client.call::<DiscoverPollEndpoint>(&request).await?;
+    Ok(PollEndpoint { acs: answer.endpoint.unwrap_or_default(), tcs: answer.telemetry_endpoint.unwrap_or_default() })
+}
+
+fn request(options: &Options, host: &Host, arn: Option<String>) -> api::RegisterContainerInstanceRequest {
+    let machine = capacity::of_this_machine();
+    let ports = capacity::RESERVED_TCP_PORTS.iter().map(u16::to_string).collect();
+    api::RegisterContainerInstanceRequest {
+        attributes: Some(attributes(options, host)),
+        cluster: Some(options.cluster.clone()),
+        container_instance_arn: arn,
+        total_resources: Some(vec![
+            integer("CPU", machine.cpu),
+            integer("MEMORY", machine.memory),
+            string_set("PORTS", ports),
+            string_set("PORTS_UDP", Vec::new()),
+        ]),
+        version_info: Some(api::VersionInfo {
+            agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            ..api::VersionInfo::default()
+        }),
+        ..api::RegisterContainerInstanceRequest::default()
+    }
+}
+
+fn attributes(options: &Options, host: &Host) -> Vec<api::Attribute> {
+    let attribute = |name: &str, value: Option<String>| api::Attribute {
+        name: name.to_owned(),
+        value,
+        ..api::Attribute::default()
+    };
+    let (first, last) = host.network.eni_range();
+    let gateway = format!("{}/{}", host.network.gateway(), host.network.subnet().prefix());
+    let mut attributes: Vec<_> = capacity::CAPABILITIES.iter().map(|name| attribute(name, None)).collect();
+    attributes.extend([
+        attribute("ecs.os-type", Some("linux".to_owned())),
+        attribute("ecs.os-family", Some("LINUX".to_owned())),
+        attribute("ecs.cpu-architecture", Some(capacity::cpu_architecture().to_owned())),
+        attribute("estiva.eni-range", Some(format!("{first}-{last}"))),
+        attribute("estiva.eni-gateway", Some(gateway)),
+    ]);
+    if options.fargate {
+        attributes.push(attribute("estiva.capability.fargate", None));
+    }
+    attributes
+}
+
+fn integer(name: &str, value: i64) -> api::Resource {
+    let value = i32::try_from(value).unwrap_or(i32::MAX);
+    api::Resource {
+        name: Some(name.to_owned()),
+        r#type: Some("INTEGER".to_owned()),
+        integer_value: Some(value),
+        ..api::Resource::default()
+    }
+}
+
+fn string_set(name: &str, values: Vec<String>) -> api::Resource {
+    api::Resource {
+        name: Some(name.to_owned()),
+        r#type: Some("STRINGSET".to_owned()),
+        string_set_value: Some(values),
+        ..api::Resource::default()
+    }
+}
+
+/// A control plane that drops attributes would place tasks where they cannot run.
+fn check(
+    request: &api::RegisterContainerInstanceRequest,
+    answer: api::RegisterContainerInstanceResponse,
+) -> Result<String, AgentError> {
+    let lacks = |what: &str| AgentError::RegistrationAnswer(what.to_owned());
+    let instance = answer.container_instance.ok_or_else(|| lacks("containerInstance"))?;
+    let echoed = instance.attributes.unwrap_or_default();
+    for sent in request.attributes.iter().flatten() {
+        if !echoed
+            .iter()
+            .any(|it| it.name == sent.name && it.value.as_deref().unwrap_or("") == sent.value.as_deref().unwrap_or(""))
+        {
+            return Err(lacks(&format!("the attribute {}", sent.name)));
+        }
+    }
+    instance.container_instance_arn.ok_or_else(|| lacks("containerInstanceArn"))
+}
+
+fn read(file: &Path) -> Result<Option<String>, AgentError> {
+    match fs::read_to_string(file) {
+        Ok(arn) => Ok(Some(arn.trim().to_owned()).filter(|arn| !arn.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AgentError::io(file)(error)),
+    }
+}
+
+fn write(file: &Path, arn: &str) -> Result<(), AgentError> {
+    let temporary: PathBuf = file.with_extension("new");
+    let written = fs::write(&temporary, format!("{arn}\n"))
+        .and_then(|()| fs::File::open(&temporary)?.sync_data())
+        .and_then(|()| fs::rename(&temporary, file));
+    written.map_err(AgentError::io(file))
+}

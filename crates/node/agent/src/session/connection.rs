@@ -1,0 +1,86 @@
+//! One WebSocket to the control plane.
+
+use estiva_wire::client::signed_upgrade_request;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::{SILENCE_MAX, SessionError};
+use crate::engine::ControlPlane;
+
+/// One WebSocket.
+pub(super) struct Connection(WebSocketStream<TcpStream>);
+
+impl Connection {
+    /// Connects to `endpoint`, such as `http://127.0.0.1:4566/acs`, at `/ws` with this query.
+    pub async fn open(
+        control_plane: &ControlPlane,
+        endpoint: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Self, SessionError> {
+        let address = endpoint.strip_prefix("http://").ok_or_else(|| SessionError::Url(endpoint.to_owned()))?;
+        let authority = address.split('/').next().unwrap_or(address);
+        let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+        let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let url = format!("ws://{}/ws?{}", address.trim_end_matches('/'), pairs.join("&"));
+        let request = signed_upgrade_request(&url, &control_plane.credentials, control_plane.region.as_str())?;
+        let refused = |source| SessionError::Connect { endpoint: endpoint.to_owned(), source };
+        let stream = TcpStream::connect(&host).await.map_err(refused)?;
+        stream.set_nodelay(true).map_err(refused)?;
+        let limit = Some(estiva_agent_protocol::FRAME_BYTES_MAX);
+        let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+        match client_async_with_config(request, stream, Some(config)).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(Error::Http(answer)) if is_inactive(answer.body().as_deref()) => Err(SessionError::Inactive),
+            Err(error) => Err(Box::new(error).into()),
+        }
+    }
+
+    /// The next text; `None` when the server has closed the connection.
+    pub async fn next(&mut self) -> Result<Option<String>, SessionError> {
+        loop {
+            let message = tokio::time::timeout(SILENCE_MAX, self.0.next()).await.map_err(|_| SessionError::Silent)?;
+            match message.transpose().map_err(Box::new)? {
+                None | Some(Message::Close(_)) => return Ok(None),
+                Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Sends a text.
+    pub async fn send(&mut self, text: String) -> Result<(), SessionError> {
+        Ok(self.0.send(Message::text(text)).await.map_err(Box::new)?)
+    }
+}
+
+fn is_inactive(body: Option<&[u8]>) -> bool {
+    body.is_some_and(|body| String::from_utf8_lossy(body).contains("InactiveInstanceException"))
+}
+
+/// Percent-encodes what is not unreserved (RFC 3986, 2.3).
+fn escape(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_is_escaped_for_a_query() {
+        assert_eq!(escape("arn:aws:ecs/a-b_c.d~"), "arn%3Aaws%3Aecs%2Fa-b_c.d~");
+    }
+
+    #[test]
+    fn a_refusal_for_an_inactive_instance_is_told_from_others() {
+        assert!(is_inactive(Some(br#"{"InactiveInstanceException":"gone"}"#)));
+        assert!(!is_inactive(Some(b"busy")) && !is_inactive(None));
+    }
+}

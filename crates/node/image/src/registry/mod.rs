@@ -1,0 +1,10 @@
+//! Registries: the OCI distribution API, version 2, as a client that trusts nobody.
+
+mod auth;
+mod blob;
+mod client;
+mod pull;
+
+pub use client::Credentials;
+pub(crate) use client::Registry;
+pub(crate) use pull::{newest_digest, pull};

@@ -1,0 +1,135 @@
+//! Unpacks a layer's tar into a directory of its own, as overlayfs takes it for a lower layer.
+//!
+//! Archives are hostile. Paths are resolved by the kernel inside the root (`openat2`, RESOLVE_IN_ROOT, through pathrs), and
+//! what is made is made in an open directory by a name without slashes: nothing outside can be reached, whatever links
+//! the archive has made before. Names with `..` are refused all the same, for nobody needs them.
+
+mod entry;
+mod root;
+mod whiteout;
+
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use tar::Archive;
+
+pub(crate) use root::Root;
+
+/// How much an archive may unpack to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes_max: u64,
+    /// Entries.
+    pub entries_max: u64,
+}
+
+impl Default for Limits {
+    /// 32 GiB in 2,000,000 entries.
+    fn default() -> Self {
+        Self { bytes_max: 32 << 30, entries_max: 2_000_000 }
+    }
+}
+
+/// Why an archive was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// A name leads out of the root.
+    #[error("entry {path:?} leads out of the image's root")]
+    Escape {
+        /// The entry.
+        path: PathBuf,
+    },
+    /// A link leads out of the root.
+    #[error("link {path:?} leads out of the image's root, to {target:?}")]
+    LinkEscape {
+        /// The entry.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// More than the limits allow.
+    #[error("the archive has more than {max}")]
+    TooLarge {
+        /// The limit, with its unit.
+        max: String,
+    },
+    /// The stream is no tar, or is cut short.
+    #[error("the archive cannot be read")]
+    Archive {
+        /// What the reader found.
+        source: io::Error,
+    },
+    /// The file system refused.
+    #[error("cannot unpack {path:?}")]
+    Io {
+        /// The entry.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+impl UnpackError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
+
+/// What a stream of compressed bytes may be.
+pub(crate) fn decompressed<'a>(stream: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut stream = BufReader::with_capacity(64 << 10, stream);
+    let magic = io::BufRead::fill_buf(&mut stream)?;
+    if magic.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Box::new(flate2::bufread::MultiGzDecoder::new(stream)));
+    }
+    if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return Ok(Box::new(zstd::Decoder::with_buffer(stream)?));
+    }
+    Ok(Box::new(stream))
+}
+
+/// Unpacks `stream`, a tar, into the directory `into`, which must be empty. Blocks.
+pub(crate) fn unpack(stream: impl Read, into: &Path, limits: Limits) -> Result<(), UnpackError> {
+    let root = Root::open(into)?;
+    let mut archive = Archive::new(stream);
+    let mut budget = Budget { limits, bytes: 0, entries: 0 };
+    let mut directories = Vec::new();
+    let malformed = |source| UnpackError::Archive { source };
+    for entry in archive.entries().map_err(malformed)? {
+        let mut entry = entry.map_err(malformed)?;
+        budget.entry()?;
+        entry::unpack(&root, &mut entry, &mut budget, &mut directories)?;
+    }
+    // Whatever was put into a directory changed its time.
+    for (path, time) in directories.iter().rev() {
+        root.set_time(path, *time)?;
+    }
+    Ok(())
+}
+
+/// What is left of the limits.
+struct Budget {
+    limits: Limits,
+    bytes: u64,
+    entries: u64,
+}
+
+impl Budget {
+    fn entry(&mut self) -> Result<(), UnpackError> {
+        self.entries += 1;
+        if self.entries > self.limits.entries_max {
+            return Err(UnpackError::TooLarge { max: format!("{} entries", self.limits.entries_max) });
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, count: u64) -> Result<(), UnpackError> {
+        self.bytes = self.bytes.saturating_add(count);
+        if self.bytes > self.limits.bytes_max {
+            return Err(UnpackError::TooLarge { max: format!("{} bytes", self.limits.bytes_max) });
+        }
+        Ok(())
+    }
+}

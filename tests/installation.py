@@ -1,0 +1,166 @@
+"""One installation of Estiva of the tests' own, driven as users would: the binary, the AWS CLI, boto3."""
+
+import functools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+
+ROOT = Path(__file__).parent.parent
+BINARY = Path(os.environ.get("ESTIVA_BIN", ROOT / "target/debug/estiva"))
+AWS = Path(sys.executable).parent / "aws"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(check, timeout=20.0, interval=0.02):
+    """What `check` gives once it is neither None nor False; fails after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value is not None and value is not False:
+            return value
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(interval)
+
+
+class Installation:
+    def __init__(self, data):
+        self.data = Path(data)
+        self.port = free_port()
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def estiva(self, *arguments, check=True, **options):
+        command = [BINARY, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}{self.log()}"
+        return done
+
+    def up(self, *arguments):
+        return self.estiva("up", "--detach", *arguments)
+
+    def down(self, *arguments):
+        return self.estiva("down", *arguments)
+
+    def log(self):
+        file = self.data / "estiva.log"
+        return file.read_text()[-4000:] if file.exists() else ""
+
+    @functools.cached_property
+    def environment(self):
+        printed = json.loads(self.estiva("env", "--json").stdout)
+        return {**os.environ, **printed, "AWS_PAGER": "", "AWS_CONFIG_FILE": "/dev/null"}
+
+    def aws(self, *arguments, check=True):
+        """The AWS CLI's output, parsed; with check=False the finished process."""
+        done = subprocess.run(
+            [AWS, *map(str, arguments)], env=self.environment, capture_output=True, text=True, timeout=120
+        )
+        if not check:
+            return done
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip().startswith(("{", "[")) else done.stdout.strip()
+
+    def client(self, service, key="owner", **config):
+        credentials = json.loads((self.data / "credentials.json").read_text())
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=credentials["region"],
+            aws_access_key_id=credentials[key]["access_key_id"],
+            aws_secret_access_key=credentials[key]["secret_access_key"],
+            config=Config(retries={"max_attempts": 1}, **config),
+        )
+
+    @functools.cached_property
+    def ecs(self):
+        return self.client("ecs")
+
+    @functools.cached_property
+    def logs(self):
+        return self.client("logs")
+
+    def processes(self, command):
+        """Ids of this installation's processes of a command: server, agent, shim or up."""
+        marker = str(self.data)
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if command in arguments and any(marker in argument for argument in arguments):
+                found.append(int(entry.name))
+        return found
+
+    def kill(self, command):
+        killed = self.processes(command)
+        assert killed, f"no {command} runs"
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        return killed
+
+    # What most tests do.
+
+    def register(self, family, containers, **more):
+        return self.ecs.register_task_definition(family=family, containerDefinitions=containers, **more)[
+            "taskDefinition"
+        ]
+
+    def run(self, family, **more):
+        answer = self.ecs.run_task(taskDefinition=family, **more)
+        assert not answer["failures"], answer["failures"]
+        return [task["taskArn"] for task in answer["tasks"]]
+
+    def task(self, arn, cluster="default"):
+        return self.ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"][0]
+
+    def wait(self, status, arn, cluster="default", timeout=30.0):
+        def reached():
+            task = self.task(arn, cluster)
+            if task["lastStatus"] == "STOPPED" and status != "STOPPED":
+                raise AssertionError(f"stopped: {task.get('stoppedReason')} {task['containers']}")
+            return task if task["lastStatus"] == status else None
+
+        return eventually(reached, timeout)
+
+    def run_to_end(self, family, **more):
+        [arn] = self.run(family, **more)
+        return self.wait("STOPPED", arn, more.get("cluster", "default"))
+
+    def stop(self, arn, cluster="default", **more):
+        self.ecs.stop_task(cluster=cluster, task=arn, **more)
+        return self.wait("STOPPED", arn, cluster)
+
+    def messages(self, group, stream):
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group, logStreamNames=[stream])
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def remove(self):
+        shutil.rmtree(self.data)
+
+
+def container(name="main", image="busybox", **more):
+    return {"name": name, "image": image, "memory": 64, **more}
+
+
+def shell(script, **more):
+    return container(command=["sh", "-c", script], **more)
