@@ -55,7 +55,7 @@ def test_the_end_of_an_essential_container_ends_the_task(estiva):
 
 
 def test_the_end_of_another_container_does_not(estiva):
-    estiva.register("optional", [shell("sleep 1000"), shell("exit 5", name="helper", essential=False)])
+    estiva.register("optional", [shell("sleep 1000", stopTimeout=2), shell("exit 5", name="helper", essential=False)])
     [arn] = estiva.run("optional")
 
     def helper_ended():

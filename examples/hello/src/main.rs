@@ -10,6 +10,7 @@ use std::time::Duration;
 const HEAD_BYTES_MAX: u64 = 8 << 10;
 
 fn main() -> io::Result<()> {
+    end_on_sigterm()?;
     let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let greeting = env::var("GREETING").unwrap_or_else(|_| "Hello from Estiva".to_owned());
     let listener = TcpListener::bind(format!("0.0.0.0:{port}"))?;
@@ -23,6 +24,18 @@ fn main() -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// The first process of a container is spared by the kernel's default for SIGTERM: it has to ask for it.
+fn end_on_sigterm() -> io::Result<()> {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe.
+        unsafe { libc::_exit(0) }
+    }
+    let handler = end as extern "C" fn(libc::c_int);
+    // SAFETY: the handler is async-signal-safe, and stays for as long as the process.
+    let former = unsafe { libc::signal(libc::SIGTERM, handler as libc::sighandler_t) };
+    if former == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn answer(mut stream: &TcpStream, greeting: &str) -> io::Result<()> {
