@@ -202,7 +202,7 @@ impl Ecs for EcsService {
         &self,
         request: Request<types::SubmitAttachmentStateChangesRequest>,
     ) -> Result<types::SubmitAttachmentStateChangesResponse, Error> {
-        task::report::submit_attachments(self, &request)
+        task::report::submit_attachments(self, request).await
     }
 
     async fn put_attributes(

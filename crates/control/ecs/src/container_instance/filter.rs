@@ -1,4 +1,5 @@
-//! The filter of ListContainerInstances: comparisons of the cluster query language, joined by `and`.
+//! The filter of ListContainerInstances, and the expression of a memberOf constraint: comparisons of the cluster query
+//! language, joined by `and`.
 
 use estiva_api_ecs::Error;
 use estiva_store::{Row, Snapshot};
@@ -8,7 +9,7 @@ use super::view::is_connected;
 use crate::error::invalid;
 
 /// What an instance must have, all of it.
-pub(super) struct Filter(Vec<Comparison>);
+pub(crate) struct Filter(Vec<Comparison>);
 
 struct Comparison {
     subject: Subject,
@@ -45,7 +46,7 @@ impl Filter {
 fn unknown(part: &str) -> Error {
     let part = part.trim();
     invalid(format!(
-        "filter: '{part}' is not understood: expected SUBJECT OPERATOR [ARGUMENT], where the subject is \
+        "Invalid expression: '{part}' is not understood: expected SUBJECT OPERATOR [ARGUMENT], where the subject is \
         attribute:NAME, agentConnected, runningTasksCount or ec2InstanceId, and the operator is ==, !=, >, <, exists or !exists"
     ))
 }

@@ -9,5 +9,6 @@ mod reservation;
 pub mod table;
 mod view;
 
+pub(crate) use filter::Filter;
 pub(crate) use reference::{authorise, find, in_status};
 pub(crate) use reservation::{moved, reserve};

@@ -11,7 +11,9 @@ use estiva_schema::Request;
 use estiva_store::Tx;
 
 use super::reference::{authorise, find};
-use super::table::{ContainerInstanceRow, ContainerInstanceStatus, InstanceAttribute, ReservationRow, ZONE_ATTRIBUTE};
+use super::table::{
+    BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, InstanceAttribute, ReservationRow, ZONE_ATTRIBUTE,
+};
 use super::view::to_api;
 use crate::EcsService;
 use crate::cluster::{self, DEFAULT_CLUSTER, table::ClusterRow};
@@ -22,6 +24,20 @@ use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 
 /// The most attributes that an agent brings.
 const ATTRIBUTES_MAX: usize = 200;
+/// Characters of an attribute's name, and of its value: what PutAttributes allows an owner.
+const ATTRIBUTE_CHARS_MAX: usize = 128;
+/// Kinds of resources that an agent names: those that ECS knows, and room for more.
+const RESOURCES_MAX: usize = 20;
+/// Ports that an agent keeps from tasks, of each protocol.
+const RESERVED_PORTS_MAX: usize = 100;
+/// Characters of the texts in versionInfo.
+const VERSION_CHARS_MAX: usize = 255;
+/// Characters of an instance's id.
+const ID_CHARS_MAX: usize = 64;
+/// Container instances of a cluster, as ECS limits them.
+const INSTANCES_MAX: usize = 5000;
+/// What makes a node another node: an agent that finds one of them changed has been moved to other hardware.
+const LASTING_ATTRIBUTES: [&str; 3] = ["ecs.instance-type", "ecs.os-type", "ecs.cpu-architecture"];
 
 pub(crate) async fn register(
     service: &EcsService,
@@ -35,7 +51,10 @@ pub(crate) async fn register(
         let cluster = cluster_of(tx, &scope, input.cluster.as_deref(), now)?;
         let row = match &input.container_instance_arn {
             Some(arn) => again(tx, &caller, &scope, &cluster, arn, &offer)?,
-            None => offer.first(&caller, &scope, &cluster, now),
+            None => {
+                check_room(tx, &scope, &cluster)?;
+                offer.first(&caller, &scope, &cluster, now)
+            }
         };
         let reservation = reservation(tx, &row);
         tx.put(reservation);
@@ -62,6 +81,11 @@ impl Offer {
         if attributes.len() > ATTRIBUTES_MAX {
             return Err(invalid(format!("attributes: at most {ATTRIBUTES_MAX} are allowed")));
         }
+        if resources.len() > RESOURCES_MAX {
+            return Err(invalid(format!("totalResources: at most {RESOURCES_MAX} are allowed")));
+        }
+        attributes.iter().try_for_each(check_attribute)?;
+        input.version_info.as_ref().map_or(Ok(()), check_version)?;
         let attribute = |it: api::Attribute| InstanceAttribute { name: it.name, value: it.value };
         Ok(Self {
             registered: total(&resources)?,
@@ -97,6 +121,19 @@ impl Offer {
     }
 }
 
+/// A cluster takes so many nodes and no more.
+fn check_room(tx: &Tx<'_>, scope: &Scope, cluster: &str) -> Result<(), Error> {
+    let statuses = [ContainerInstanceStatus::Active, ContainerInstanceStatus::Draining];
+    let count = |status: ContainerInstanceStatus| {
+        tx.index_count::<ContainerInstanceRow>(BY_CLUSTER_STATUS, &scope.key(&[cluster, status.as_str()]))
+    };
+    if statuses.into_iter().map(count).sum::<usize>() < INSTANCES_MAX {
+        return Ok(());
+    }
+    let message = format!("A cluster can have at most {INSTANCES_MAX} container instances.");
+    Err(Error::limit_exceeded_exception(message))
+}
+
 /// The same node again: it keeps its id, its status, and what its owner put on it.
 fn again(
     tx: &Tx<'_>,
@@ -109,6 +146,12 @@ fn again(
     let known = find(tx, scope, cluster, arn)?.filter(|row| row.status != ContainerInstanceStatus::Inactive);
     let known = known.ok_or_else(|| Error::client_exception(format!("Container instance {arn} is not registered.")))?;
     authorise(caller, &known)?;
+    let offered =
+        |name: &str| offer.attributes.iter().find(|it| it.name == name).map(|it| it.value.as_deref().unwrap_or(""));
+    let changed = |name: &str| offered(name).is_some_and(|new| known.attribute(name).is_some_and(|old| old != new));
+    if LASTING_ATTRIBUTES.into_iter().any(changed) {
+        return Err(Error::client_exception("Container instance type changes are not supported."));
+    }
     let mut row = (*known).clone();
     let mut attributes = offer.attributes.clone();
     let kept = row.attributes.into_iter().filter(|old| !attributes.iter().any(|new| new.name == old.name));
@@ -159,6 +202,23 @@ fn cluster_of(tx: &mut Tx<'_>, scope: &Scope, reference: Option<&str>, now: Time
     }
 }
 
+fn check_attribute(attribute: &api::Attribute) -> Result<(), Error> {
+    let long = |text: &str| text.chars().count() > ATTRIBUTE_CHARS_MAX;
+    if attribute.name.is_empty() || long(&attribute.name) || attribute.value.as_deref().is_some_and(long) {
+        let message = format!("attributes: a name has 1 to {ATTRIBUTE_CHARS_MAX} characters, a value at most as many");
+        return Err(invalid(message));
+    }
+    Ok(())
+}
+
+fn check_version(version: &api::VersionInfo) -> Result<(), Error> {
+    let texts = [&version.agent_hash, &version.agent_version, &version.docker_version];
+    if texts.into_iter().flatten().any(|text| text.chars().count() > VERSION_CHARS_MAX) {
+        return Err(invalid(format!("versionInfo: a text has at most {VERSION_CHARS_MAX} characters")));
+    }
+    Ok(())
+}
+
 /// CPU, memory and the ports that no task gets.
 fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
     let named = |name: &str| resources.iter().find(|resource| resource.name.as_deref() == Some(name));
@@ -169,7 +229,11 @@ fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
             .ok_or_else(|| invalid(format!("totalResources: {name} must be an integer, 0 or more")))
     };
     let ports = |name: &str| -> Result<BTreeSet<u16>, Error> {
-        let values = named(name).and_then(|resource| resource.string_set_value.as_ref()).into_iter().flatten();
+        let values = named(name).and_then(|resource| resource.string_set_value.as_ref());
+        if values.is_some_and(|values| values.len() > RESERVED_PORTS_MAX) {
+            return Err(invalid(format!("totalResources: {name} may have at most {RESERVED_PORTS_MAX} ports")));
+        }
+        let values = values.into_iter().flatten();
         let port = |text: &String| {
             text.parse().map_err(|_| invalid(format!("totalResources: {name} has '{text}', which is no port")))
         };
@@ -186,5 +250,8 @@ fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
 /// EC2's instance identity document names the instance.
 fn instance_id(document: &str) -> Option<String> {
     let document: serde_json::Value = serde_json::from_str(document).ok()?;
-    document.get("instanceId")?.as_str().map(str::to_owned)
+    let legal = |id: &&str| {
+        (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    document.get("instanceId")?.as_str().filter(legal).map(str::to_owned)
 }

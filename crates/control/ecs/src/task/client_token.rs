@@ -7,9 +7,12 @@ use estiva_store::{Row, Snapshot};
 use sha2::{Digest, Sha256};
 
 use super::table::ClientTokenRow;
+use crate::error::invalid;
 use crate::scope::Scope;
 
 const RUN_TASK: &str = "RunTask";
+/// Characters of a token (ECS API reference, RunTask).
+const TOKEN_CHARS_MAX: usize = 64;
 
 /// A call's token, and what it stands for.
 pub(super) struct ClientToken {
@@ -18,8 +21,11 @@ pub(super) struct ClientToken {
 
 impl ClientToken {
     /// The request's, if it brings one.
-    pub fn of(scope: &Scope, request: &RunTaskRequest) -> Option<Self> {
-        let token = request.client_token.clone()?;
+    pub fn of(scope: &Scope, request: &RunTaskRequest) -> Result<Option<Self>, Error> {
+        let Some(token) = request.client_token.clone() else { return Ok(None) };
+        if !(1..=TOKEN_CHARS_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid(format!("clientToken: must have 1 to {TOKEN_CHARS_MAX} printable ASCII characters")));
+        }
         let digest = Sha256::digest(estiva_schema::json::to_vec(request));
         let request_digest = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         let row = ClientTokenRow {
@@ -30,7 +36,7 @@ impl ClientToken {
             tasks: Vec::new(),
             created_at: Timestamp::now(),
         };
-        Some(Self { row })
+        Ok(Some(Self { row }))
     }
 
     /// The keys of the tasks that a former call with this token made.

@@ -11,6 +11,9 @@ use crate::container_instance::table::{
     AddressRow, ContainerInstanceRow, ENI_GATEWAY_ATTRIBUTE, ENI_RANGE_ATTRIBUTE, address_key,
 };
 
+/// The most addresses of one node: a /16.
+const RANGE_MAX: u32 = 1 << 16;
+
 /// Takes a free address of the node for a task; `None` if the node has none.
 pub(super) fn allocate(
     tx: &mut Tx<'_>,
@@ -22,7 +25,7 @@ pub(super) fn allocate(
     let (first, last): (Ipv4Addr, Ipv4Addr) = (range.0.parse().ok()?, range.1.parse().ok()?);
     let gateway = instance.attribute(ENI_GATEWAY_ATTRIBUTE)?.to_owned();
     let (first, last) = (u32::from(first), u32::from(last));
-    let count = last.checked_sub(first)?.checked_add(1)?;
+    let count = last.checked_sub(first)?.checked_add(1).filter(|count| *count <= RANGE_MAX)?;
     let mut rng = rand::rng();
     // From a place at random on: an address is not used again at once, and no long run of taken ones is walked over.
     let start = rng.random_range(0..count);

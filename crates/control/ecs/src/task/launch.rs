@@ -25,6 +25,10 @@ const GROUP_CHARS_MAX: usize = 255;
 /// Characters of the overrides as JSON.
 const OVERRIDES_CHARS_MAX: usize = 8192;
 
+/// Subnets and security groups of a network configuration.
+const SUBNETS_MAX: usize = 16;
+const SECURITY_GROUPS_MAX: usize = 5;
+
 /// What a caller says of tasks to launch, whatever the operation.
 pub(super) struct Wishes {
     pub launch_type: api::LaunchType,
@@ -66,7 +70,7 @@ impl Launch {
         let overrides = wishes.overrides.unwrap_or_default();
         check_overrides(&definition.definition, &overrides)?;
         check_compatibility(&definition.definition, wishes.launch_type)?;
-        let subnet = subnet(&definition.definition, wishes.network.as_ref())?;
+        let subnet = subnet(&definition.definition, wishes.network.as_ref(), wishes.launch_type)?;
         let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
         let long = |text: &str, most: usize| text.chars().count() > most;
         if long(&group, GROUP_CHARS_MAX) || group.starts_with("service:") {
@@ -207,6 +211,7 @@ fn check_overrides(definition: &api::TaskDefinition, overrides: &api::TaskOverri
 fn subnet(
     definition: &api::TaskDefinition,
     network: Option<&api::NetworkConfiguration>,
+    capacity: api::LaunchType,
 ) -> Result<Option<String>, Error> {
     let awsvpc = definition.network_mode == Some(api::NetworkMode::Awsvpc);
     let configuration = network.and_then(|network| network.awsvpc_configuration.as_ref());
@@ -217,6 +222,17 @@ fn subnet(
         }
         (false, None) => Ok(None),
         (true, Some(configuration)) => {
+            let groups = configuration.security_groups.as_deref().unwrap_or_default();
+            if configuration.subnets.len() > SUBNETS_MAX || groups.len() > SECURITY_GROUPS_MAX {
+                return Err(invalid(format!(
+                    "awsvpcConfiguration: at most {SUBNETS_MAX} subnets and {SECURITY_GROUPS_MAX} security groups are allowed"
+                )));
+            }
+            if configuration.assign_public_ip == Some(api::AssignPublicIp::Enabled)
+                && capacity != api::LaunchType::Fargate
+            {
+                return Err(invalid("Assign public IP is not supported for this launch type."));
+            }
             let subnet = configuration.subnets.first().filter(|subnet| !subnet.is_empty());
             subnet.cloned().map(Some).ok_or_else(|| invalid("subnets can not be empty."))
         }

@@ -1,11 +1,13 @@
 //! Tasks: asked for, placed, reported on, stopped, and at last forgotten.
 
 mod client_token;
+mod constraint;
 pub mod describe;
 mod end;
 mod eni;
 mod launch;
 pub mod list;
+mod node_report;
 mod placement;
 mod reference;
 pub mod report;

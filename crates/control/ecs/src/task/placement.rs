@@ -6,6 +6,7 @@ use estiva_api_ecs::types as api;
 use estiva_planning::placement::{Candidate, place};
 use estiva_store::{Row, Snapshot};
 
+use super::constraint::Constraints;
 use super::launch::Launch;
 use super::table::BY_PLACED_GROUP;
 use super::table::{TaskRow, placed_group_value};
@@ -23,7 +24,7 @@ pub(super) struct Placed {
 }
 
 /// Places `count` tasks. `None` if there is no instance at all.
-pub(super) fn choose(view: &Snapshot, launch: &Launch, count: usize) -> Option<Placed> {
+pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints, count: usize) -> Option<Placed> {
     let scope = &launch.scope;
     let instances: Vec<_> = if launch.is_fargate() {
         view.index::<ContainerInstanceRow>(BY_FARGATE, &scope.key(&[])).collect()
@@ -42,6 +43,8 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, count: usize) -> Option<P
             failures.push(refused("AGENT"));
         } else if launch.lacks_attribute(row) {
             failures.push(refused("ATTRIBUTE"));
+        } else if !constraints.allow(view, row) {
+            failures.push(refused("MemberOf placement constraint unsatisfied."));
         } else if let Some(reservation) = view.get::<ReservationRow>(&key) {
             candidates.push(Candidate {
                 arn: key,

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::{Caller, Timestamp};
-use estiva_planning::lifecycle::{
-    ContainerReport, ContainerStatus, DesiredStatus, NetworkBinding, StopCode, TaskReport, TaskState, TaskStatus,
-    advance,
-};
+use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskReport, TaskState, TaskStatus, advance};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
-use super::table::{TaskRow, TaskStatusRow};
-use super::{end, reference};
+use super::table::{BY_ATTACHMENT, TaskRow, TaskStatusRow};
+use super::{end, node_report, reference};
 use crate::EcsService;
 use crate::cluster;
 use crate::container_instance::{authorise, table::ContainerInstanceRow};
@@ -22,6 +19,19 @@ use crate::scope::Scope;
 
 /// What agents wait for.
 const ACCEPT: &str = "ACCEPT";
+/// Of an attachment: the node has made the network interface.
+const ATTACHED: &str = "ATTACHED";
+/// Attachments in one report, as ECS limits a task's.
+const ATTACHMENTS_MAX: usize = 10;
+
+/// A node's word on a task.
+struct Told {
+    report: TaskReport,
+    /// Why the task ended, if the node has something to say on that.
+    reason: Option<String>,
+    /// The ids of the network interfaces that are made.
+    attached: Vec<String>,
+}
 
 pub(crate) async fn submit_task(
     service: &EcsService,
@@ -29,13 +39,15 @@ pub(crate) async fn submit_task(
 ) -> Result<api::SubmitTaskStateChangeResponse, Error> {
     let Request { input, caller, .. } = request;
     let report = TaskReport {
-        status: input.status.as_deref().map(task_status).transpose()?,
-        containers: input.containers.unwrap_or_default().into_iter().map(container_report).collect::<Result<_, _>>()?,
+        status: input.status.as_deref().map(node_report::task_status).transpose()?,
+        containers: node_report::containers(input.containers.unwrap_or_default())?,
         pull_started_at: input.pull_started_at,
         pull_stopped_at: input.pull_stopped_at,
         execution_stopped_at: input.execution_stopped_at,
     };
-    take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), report, input.reason).await?;
+    let attached = attached(&Scope::of(&caller), &input.attachments.unwrap_or_default())?;
+    let told = Told { report, reason: input.reason.map(node_report::reason), attached };
+    take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitTaskStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
 
@@ -53,19 +65,43 @@ pub(crate) async fn submit_container(
         runtime_id: input.runtime_id,
         status: input.status,
     };
-    let report = TaskReport { containers: vec![container_report(container)?], ..TaskReport::default() };
-    take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), report, None).await?;
+    let report = TaskReport { containers: node_report::containers(vec![container])?, ..TaskReport::default() };
+    let told = Told { report, reason: None, attached: Vec::new() };
+    take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitContainerStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
 
-/// The attachments of tasks are the node's own affair so far: that one is attached changes nothing that is shown.
-pub(crate) fn submit_attachments(
+/// Network interfaces that are made let their tasks move on to PENDING.
+pub(crate) async fn submit_attachments(
     service: &EcsService,
-    request: &Request<api::SubmitAttachmentStateChangesRequest>,
+    request: Request<api::SubmitAttachmentStateChangesRequest>,
 ) -> Result<api::SubmitAttachmentStateChangesResponse, Error> {
-    let scope = Scope::of(&request.caller);
-    cluster::active(&service.store.view(), &scope, request.input.cluster.as_deref())?;
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let attached = attached(&scope, &input.attachments)?;
+    let update = service.store.update(|tx| {
+        cluster::active(tx, &scope, input.cluster.as_deref())?;
+        for id in attached {
+            let task = tx.index::<TaskRow>(BY_ATTACHMENT, &scope.key(&[&id])).next();
+            let task = task.ok_or_else(|| invalid(format!("Unable to find attachment {id}")))?;
+            authorise_report(tx, &caller, &task)?;
+            apply(tx, &task, &Told { report: TaskReport::default(), reason: None, attached: vec![id] });
+        }
+        Ok::<_, Error>(())
+    });
+    update.await.map_err(error::update)?;
     Ok(api::SubmitAttachmentStateChangesResponse { acknowledgment: Some(ACCEPT.to_owned()) })
+}
+
+fn attached(scope: &Scope, changes: &[api::AttachmentStateChange]) -> Result<Vec<String>, Error> {
+    if changes.len() > ATTACHMENTS_MAX {
+        return Err(invalid(format!("attachments: at most {ATTACHMENTS_MAX} are allowed")));
+    }
+    let id = |change: &api::AttachmentStateChange| {
+        let id = scope.name_in("attachment", &change.attachment_arn);
+        id.map(str::to_owned).ok_or_else(|| invalid(format!("Unable to find attachment {}", change.attachment_arn)))
+    };
+    changes.iter().filter(|change| change.status == ATTACHED).map(id).collect()
 }
 
 async fn take(
@@ -73,8 +109,7 @@ async fn take(
     caller: &Caller,
     cluster: Option<&str>,
     task: Option<&str>,
-    report: TaskReport,
-    reason: Option<String>,
+    told: Told,
 ) -> Result<(), Error> {
     let scope = Scope::of(caller);
     let reference = task.ok_or_else(|| invalid("task: must not be empty"))?;
@@ -82,19 +117,24 @@ async fn take(
     let view = service.store.view();
     let task = find(&view, &scope, cluster, reference)?;
     authorise_report(&view, caller, &task)?;
-    if next_state(&view, &task, &report).is_none() {
+    if next_state(&view, &task, &told).is_none() {
         return Ok(());
     }
     let update = service.store.update(|tx| {
         let task = find(tx, &scope, cluster, reference)?;
-        if let Some((before, next)) = next_state(tx, &task, &report) {
-            let task =
-                if next.last_status == TaskStatus::Stopped { ended(tx, &task, &next, reason.clone()) } else { task };
-            end::observe(tx, &task, &before, next);
-        }
+        authorise_report(tx, caller, &task)?;
+        apply(tx, &task, &told);
         Ok::<_, Error>(())
     });
     update.await.map_err(error::update)
+}
+
+fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
+    let Some((before, next)) = next_state(tx, task, told) else { return };
+    if next.last_status == TaskStatus::Stopped {
+        note_end(tx, task, &next, told.reason.clone());
+    }
+    end::observe(tx, task, &before, next);
 }
 
 /// An agent's task is of the agent's cluster, or, on Fargate capacity, of the one that its ARN names.
@@ -115,14 +155,18 @@ fn authorise_report(view: &Snapshot, caller: &Caller, task: &TaskRow) -> Result<
     }
 }
 
-fn next_state(view: &Snapshot, task: &TaskRow, report: &TaskReport) -> Option<(TaskState, TaskState)> {
+fn next_state(view: &Snapshot, task: &TaskRow, told: &Told) -> Option<(TaskState, TaskState)> {
     let before = view.get::<TaskStatusRow>(&task.key())?.state.clone();
-    let next = advance(&before, report, Timestamp::now())?;
+    let mut report = told.report.clone();
+    if task.network_interface.as_ref().is_some_and(|interface| told.attached.contains(&interface.attachment_id)) {
+        report.status = report.status.max(Some(TaskStatus::Pending));
+    }
+    let next = advance(&before, &report, Timestamp::now())?;
     Some((before, next))
 }
 
-/// The task's row once it has ended, with the reason why.
-fn ended(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, reason: Option<String>) -> Arc<TaskRow> {
+/// Writes why the task ended: what the control plane wanted of it, or else what its node says.
+fn note_end(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, reason: Option<String>) {
     let mut row = task.clone();
     row.desired_status = DesiredStatus::Stopped;
     if row.stop_code.is_none() {
@@ -135,36 +179,5 @@ fn ended(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, reason: Option<Stri
         row.stop_code = Some(code);
         row.stopped_reason = reason.or_else(|| Some("Essential container in task exited".to_owned()));
     }
-    tx.put(row)
-}
-
-fn task_status(text: &str) -> Result<TaskStatus, Error> {
-    TaskStatus::parse(text).ok_or_else(|| invalid(format!("status: '{text}' is no status of a task")))
-}
-
-fn container_report(change: api::ContainerStateChange) -> Result<ContainerReport, Error> {
-    let status = |text: &str| match text {
-        // AWS's agent has states in between, and says so at times.
-        "RUNNING" => ContainerStatus::Running,
-        "STOPPED" => ContainerStatus::Stopped,
-        _ => ContainerStatus::Pending,
-    };
-    Ok(ContainerReport {
-        name: change.container_name.ok_or_else(|| invalid("containerName: must not be empty"))?,
-        status: change.status.as_deref().map(status),
-        exit_code: change.exit_code,
-        reason: change.reason,
-        runtime_id: change.runtime_id,
-        image_digest: change.image_digest,
-        network_bindings: change.network_bindings.unwrap_or_default().into_iter().filter_map(binding).collect(),
-    })
-}
-
-fn binding(binding: api::NetworkBinding) -> Option<NetworkBinding> {
-    Some(NetworkBinding {
-        bind_ip: binding.bind_ip.unwrap_or_default(),
-        container_port: u16::try_from(binding.container_port?).ok()?,
-        host_port: u16::try_from(binding.host_port?).ok()?,
-        protocol: binding.protocol.map_or("tcp", |protocol| protocol.as_str()).to_owned(),
-    })
+    tx.put(row);
 }

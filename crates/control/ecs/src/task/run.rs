@@ -8,6 +8,7 @@ use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
 use super::client_token::ClientToken;
+use super::constraint::Constraints;
 use super::describe::to_api;
 use super::launch::{Launch, Wishes};
 use super::placement::{self, failure};
@@ -29,15 +30,16 @@ pub(crate) async fn run(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
     check_supported(&input)?;
+    let constraints = Constraints::parse(input.placement_constraints.as_deref())?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(invalid(format!("Count must be between 1 and {COUNT_MAX}.")));
     }
     let count = usize::try_from(count).unwrap_or(1);
+    let token = ClientToken::of(&scope, &input)?;
     let launch_type = input.launch_type.unwrap_or(api::LaunchType::Ec2);
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
-        let token = ClientToken::of(&scope, &input);
         if let Some(former) = token.as_ref().map(|token| token.former(tx)).transpose()?.flatten() {
             let tasks: Vec<_> = former.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect();
             return Ok((tasks, Vec::new()));
@@ -45,7 +47,7 @@ pub(crate) async fn run(
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
         let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes(&input, launch_type))?;
         let none = || invalid("No Container Instances were found in your cluster.");
-        let placed = placement::choose(tx, &launch, count).ok_or_else(none)?;
+        let placed = placement::choose(tx, &launch, &constraints, count).ok_or_else(none)?;
         let mut failures = placed.failures;
         let mut tasks = Vec::new();
         for instance in placed.instances {
@@ -85,7 +87,6 @@ fn wishes(input: &api::RunTaskRequest, launch_type: api::LaunchType) -> Wishes {
 fn check_supported(input: &api::RunTaskRequest) -> Result<(), Error> {
     let unsupported = [
         ("capacityProviderStrategy", input.capacity_provider_strategy.iter().flatten().next().is_some()),
-        ("placementConstraints", input.placement_constraints.iter().flatten().next().is_some()),
         ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
         ("enableExecuteCommand", input.enable_execute_command == Some(true)),
     ];

@@ -101,6 +101,8 @@ pub const BY_GROUP: &str = "group";
 pub const BY_PLACED_GROUP: &str = "placed_group";
 /// All tasks that use a revision of a task definition.
 pub const BY_TASK_DEFINITION: &str = "task_definition";
+/// The task that a network interface is attached to.
+pub const BY_ATTACHMENT: &str = "attachment";
 
 impl Row for TaskRow {
     const TABLE: &'static str = "tasks";
@@ -126,6 +128,9 @@ impl Row for TaskRow {
         }
         if let Some(started_by) = &self.started_by {
             indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
+        }
+        if let Some(interface) = &self.network_interface {
+            indexes.push((BY_ATTACHMENT, scope.key(&[&interface.attachment_id])));
         }
         indexes
     }
