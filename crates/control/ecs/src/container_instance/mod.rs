@@ -7,6 +7,8 @@ mod reference;
 mod register;
 mod reservation;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod tests;
 mod view;
 
 pub(crate) use filter::Filter;

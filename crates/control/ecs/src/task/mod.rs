@@ -16,6 +16,8 @@ pub mod run;
 pub mod start;
 pub mod stop;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use end::{Stop, abandon};
 pub(crate) use reference::status_of;

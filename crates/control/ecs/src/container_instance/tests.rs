@@ -1,0 +1,5 @@
+//! The operations on container instances.
+
+pub(crate) mod bench;
+mod lists;
+mod registration;

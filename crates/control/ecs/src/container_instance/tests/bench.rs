@@ -1,0 +1,193 @@
+//! A service over a store in memory, called through the API's trait with JSON in and JSON out.
+
+use std::str::FromStr;
+
+use estiva_api_ecs::{Ecs, Error};
+use estiva_model::{AccountId, Caller, Principal, Region, Timestamp};
+use estiva_schema::{Request, json as codec};
+use estiva_store::backend::Memory;
+use estiva_store::{Row, Schema, Store};
+use serde_json::{Value, json};
+
+use crate::container_instance::table::{ConnectionRow, ReservationRow};
+use crate::{EcsService, Options};
+
+/// What one operation answers.
+pub(crate) type Answer = Result<Value, Error>;
+
+/// A service whose nodes are a test's words.
+pub(crate) struct Bench {
+    pub ecs: EcsService,
+}
+
+/// The account's owner.
+pub(crate) fn owner() -> Caller {
+    caller(Principal::Root)
+}
+
+/// A node's session.
+pub(crate) fn node(name: &str) -> Caller {
+    caller(Principal::AssumedRole { role: "estiva-node".to_owned(), session: name.to_owned() })
+}
+
+fn caller(principal: Principal) -> Caller {
+    Caller {
+        account: AccountId::parse("000000000000").unwrap(),
+        region: Region::parse("us-east-1").unwrap(),
+        principal,
+        access_key_id: "AKIDEXAMPLE".to_owned(),
+    }
+}
+
+macro_rules! operations {
+    ($($operation:ident)*) => {
+        impl Bench {
+            $(pub async fn $operation(&self, caller: &Caller, input: Value) -> Answer {
+                let input = codec::from_value(&input).expect("the test's input is of the operation's shape");
+                let request = Request { input, caller: caller.clone(), request_id: "a-test".to_owned() };
+                self.ecs.$operation(request).await.map(|answer| codec::to_value(&answer))
+            })*
+        }
+    };
+}
+
+operations! {
+    create_cluster register_task_definition deregister_task_definition delete_task_definitions describe_task_definition
+    run_task start_task stop_task describe_tasks list_tasks
+    register_container_instance deregister_container_instance describe_container_instances list_container_instances
+    update_container_instances_state discover_poll_endpoint put_attributes
+    submit_task_state_change submit_container_state_change submit_attachment_state_changes
+}
+
+impl Bench {
+    /// Without anything in it.
+    pub fn new() -> Self {
+        let store = Store::open(Memory::new(), crate::tables(Schema::new(1))).unwrap();
+        Self { ecs: EcsService::new(store, Options { endpoint: "http://127.0.0.1:4566".to_owned() }) }
+    }
+
+    /// With the task definition `web` (256 CPU units, 100 MiB) and connected nodes of these names in `default`.
+    pub async fn with_nodes(names: &[&str]) -> Self {
+        let bench = Self::new();
+        bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+        for name in names {
+            bench.join(name, json!({})).await;
+        }
+        bench
+    }
+
+    /// Registers a task definition with one container `app`.
+    pub async fn define(&self, family: &str, container: Value, more: Value) {
+        let container = merged(json!({ "name": "app", "image": "busybox", "essential": true }), container);
+        let input = merged(json!({ "family": family, "containerDefinitions": [container] }), more);
+        self.register_task_definition(&owner(), input).await.unwrap();
+    }
+
+    /// Registers and connects a node of 1024 CPU units and 1000 MiB; gives its ARN.
+    pub async fn join(&self, name: &str, more: Value) -> String {
+        let arn = self.register(name, more).await.unwrap();
+        self.connect(&arn, true).await;
+        arn
+    }
+
+    /// Registers a node; gives its ARN.
+    pub async fn register(&self, name: &str, more: Value) -> Result<String, Error> {
+        let answer = self.register_container_instance(&node(name), merged(offer(name), more)).await?;
+        Ok(text(&answer["containerInstance"]["containerInstanceArn"]))
+    }
+
+    /// What the node's session would write.
+    pub async fn connect(&self, arn: &str, connected: bool) {
+        let row = ConnectionRow { instance: instance_key(arn), connected, changed_at: Timestamp::now() };
+        let update = self.ecs.store.update(|tx| {
+            tx.put(row);
+            Ok::<_, Error>(())
+        });
+        update.await.unwrap();
+    }
+
+    /// Runs one task; gives its ARN.
+    pub async fn run(&self, definition: &str) -> String {
+        let answer = self.run_task(&owner(), json!({ "taskDefinition": definition })).await.unwrap();
+        assert_eq!(answer["failures"], json!([]));
+        text(&answer["tasks"][0]["taskArn"])
+    }
+
+    /// The task as DescribeTasks shows it.
+    pub async fn task(&self, arn: &str) -> Value {
+        let answer = self.describe_tasks(&owner(), json!({ "tasks": [arn], "include": ["TAGS"] })).await.unwrap();
+        answer["tasks"][0].clone()
+    }
+
+    /// A node's word on a task of its.
+    pub async fn report(&self, name: &str, task: &str, more: Value) -> Answer {
+        self.submit_task_state_change(&node(name), merged(json!({ "cluster": "default", "task": task }), more)).await
+    }
+
+    /// The instance as DescribeContainerInstances shows it.
+    pub async fn instance(&self, arn: &str) -> Value {
+        let input = json!({ "containerInstances": [arn] });
+        let answer = self.describe_container_instances(&owner(), input).await.unwrap();
+        answer["containerInstances"][0].clone()
+    }
+
+    /// Remaining CPU and memory, running and pending tasks.
+    pub fn reservation(&self, arn: &str) -> (i64, i64, i64, i64) {
+        let row = self.ecs.store.view().get::<ReservationRow>(&instance_key(arn)).unwrap();
+        (row.remaining.cpu, row.remaining.memory, row.running_tasks, row.pending_tasks)
+    }
+
+    /// How many rows a table has.
+    pub fn count<R: Row>(&self) -> usize {
+        self.ecs.store.view().count::<R>()
+    }
+}
+
+/// What an agent sends of itself. The node's name is also an attribute's value.
+pub(crate) fn offer(name: &str) -> Value {
+    let integer = |name: &str, value: i64| json!({ "name": name, "type": "INTEGER", "integerValue": value });
+    json!({
+        "cluster": "default",
+        "totalResources": [
+            integer("CPU", 1024),
+            integer("MEMORY", 1000),
+            { "name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22"] },
+            { "name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": [] },
+        ],
+        "attributes": [
+            { "name": "ecs.os-type", "value": "linux" },
+            { "name": "ecs.capability.task-eni" },
+            { "name": "estiva.eni-range", "value": "10.1.0.10-10.1.0.11" },
+            { "name": "estiva.eni-gateway", "value": "10.1.0.1/24" },
+            { "name": "name", "value": name },
+        ],
+    })
+}
+
+/// `base` with the members of `more` in place of its own.
+pub(crate) fn merged(mut base: Value, more: Value) -> Value {
+    if let (Some(base), Value::Object(more)) = (base.as_object_mut(), more) {
+        base.extend(more);
+    }
+    base
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// The reasons of an answer's failures.
+pub(crate) fn reasons(answer: &Value) -> Vec<String> {
+    answer["failures"].as_array().unwrap().iter().map(|failure| text(&failure["reason"])).collect()
+}
+
+/// An error's code and message, as one text.
+pub(crate) fn refusal(answer: Answer) -> String {
+    answer.expect_err("it is refused").to_string()
+}
+
+fn instance_key(arn: &str) -> String {
+    let arn = estiva_model::Arn::from_str(arn).unwrap();
+    let resource = arn.resource.strip_prefix("container-instance/").unwrap();
+    format!("{}/{}/{resource}", arn.account, arn.region)
+}
