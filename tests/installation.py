@@ -96,6 +96,9 @@ class Installation:
     def logs(self):
         return self.client("logs")
 
+    def images(self):
+        return json.loads(self.estiva("image", "list", "--json").stdout)
+
     def processes(self, command):
         """Ids of this installation's processes of a command: server, agent, shim or up."""
         marker = str(self.data)

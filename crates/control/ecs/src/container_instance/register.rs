@@ -49,12 +49,11 @@ pub(crate) async fn register(
     let now = Timestamp::now();
     let row = service.store.update(|tx| {
         let cluster = cluster_of(tx, &scope, input.cluster.as_deref(), now)?;
-        let row = match &input.container_instance_arn {
-            Some(arn) => again(tx, &caller, &scope, &cluster, arn, &offer)?,
-            None => {
-                check_room(tx, &scope, &cluster)?;
-                offer.first(&caller, &scope, &cluster, now)
-            }
+        let row = if let Some(arn) = &input.container_instance_arn {
+            again(tx, &caller, &scope, &cluster, arn, &offer)?
+        } else {
+            check_room(tx, &scope, &cluster)?;
+            offer.first(&caller, &scope, &cluster, now)
         };
         let reservation = reservation(tx, &row);
         tx.put(reservation);

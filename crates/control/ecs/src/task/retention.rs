@@ -21,14 +21,22 @@ pub(crate) async fn run(service: &EcsService) {
     let mut from = None;
     loop {
         ticks.tick().await;
-        let until = minute_of(Timestamp::now()) - RETENTION_MINUTES;
-        let from_minute = from.unwrap_or_else(|| oldest(&service.store.view()).unwrap_or(until));
-        match forget(service, from_minute, until).await {
-            Ok(()) => from = Some(until),
+        let now = minute_of(Timestamp::now());
+        let from_minute = from.or_else(|| oldest(&service.store.view())).unwrap_or(now);
+        match forget_due(service, from_minute, now).await {
+            Ok(until) => from = Some(until),
             // The reason has been logged; the next pass begins where this one did.
             Err(error) => tracing::warn!(%error, "stopped tasks were not forgotten"),
         }
     }
+}
+
+/// Forgets what stopped or was made from the minute `from` on, and is due in the minute `now`. Gives the minute where
+/// the next pass has to begin.
+pub(super) async fn forget_due(service: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
+    let until = now - RETENTION_MINUTES;
+    forget(service, from, until).await?;
+    Ok(from.max(until))
 }
 
 /// The minute of the oldest row. All are looked at: once, when the service starts.

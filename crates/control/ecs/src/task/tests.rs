@@ -1,1 +1,9 @@
 //! Tasks from RunTask to oblivion.
+
+mod launches;
+mod lists;
+mod network;
+mod oblivion;
+mod placements;
+mod reports;
+mod tokens;

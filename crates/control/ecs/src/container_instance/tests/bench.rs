@@ -52,7 +52,7 @@ macro_rules! operations {
 }
 
 operations! {
-    create_cluster register_task_definition deregister_task_definition delete_task_definitions describe_task_definition
+    create_cluster register_task_definition deregister_task_definition delete_task_definitions
     run_task start_task stop_task describe_tasks list_tasks
     register_container_instance deregister_container_instance describe_container_instances list_container_instances
     update_container_instances_state discover_poll_endpoint put_attributes

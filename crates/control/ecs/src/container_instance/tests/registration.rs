@@ -78,11 +78,13 @@ async fn a_registration_is_void_for_others_and_for_other_hardware() {
 async fn what_a_stranger_sends_has_limits() {
     let bench = Bench::new();
     let many: Vec<_> = (0..201).map(|number| json!({ "name": format!("a{number}") })).collect();
-    let port = |port: &str| json!([
-        { "name": "CPU", "integerValue": 1 },
-        { "name": "MEMORY", "integerValue": 1 },
-        { "name": "PORTS", "stringSetValue": [port] },
-    ]);
+    let port = |port: &str| {
+        json!([
+            { "name": "CPU", "integerValue": 1 },
+            { "name": "MEMORY", "integerValue": 1 },
+            { "name": "PORTS", "stringSetValue": [port] },
+        ])
+    };
     for more in [
         json!({ "attributes": many }),
         json!({ "attributes": [{ "name": "long", "value": "x".repeat(129) }] }),

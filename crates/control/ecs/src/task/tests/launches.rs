@@ -1,0 +1,120 @@
+//! What RunTask and StartTask make of a request.
+
+use serde_json::json;
+
+use crate::container_instance::tests::bench::{Bench, merged, node, owner, reasons, refusal, text};
+
+#[tokio::test]
+async fn a_task_is_made_and_shown() {
+    let bench = Bench::with_nodes(&[]).await;
+    let instance = bench.join("a", json!({})).await;
+    let input = json!({
+        "taskDefinition": "web",
+        "startedBy": "me",
+        "tags": [{ "key": "team", "value": "blue" }],
+        "overrides": { "containerOverrides": [{ "name": "app", "command": ["true"], "cpu": 512 }] },
+    });
+    let answer = bench.run_task(&owner(), input).await.unwrap();
+    let arn = text(&answer["tasks"][0]["taskArn"]);
+    let task = bench.task(&arn).await;
+    assert_eq!(answer["tasks"][0], task);
+    for (field, expected) in [
+        ("clusterArn", "arn:aws:ecs:us-east-1:000000000000:cluster/default"),
+        ("containerInstanceArn", &*instance),
+        ("taskDefinitionArn", "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1"),
+        ("availabilityZone", "us-east-1a"),
+        ("lastStatus", "PENDING"),
+        ("desiredStatus", "RUNNING"),
+        ("group", "family:web"),
+        ("startedBy", "me"),
+        ("launchType", "EC2"),
+        ("healthStatus", "UNKNOWN"),
+        ("cpu", "512"),
+        ("memory", "100"),
+    ] {
+        assert_eq!(task[field], expected, "{field}");
+    }
+    assert_eq!(task["tags"], json!([{ "key": "team", "value": "blue" }]));
+    assert_eq!(task["overrides"]["containerOverrides"][0]["command"], json!(["true"]));
+    let container = &task["containers"][0];
+    for (field, expected) in [("name", "app"), ("image", "busybox"), ("lastStatus", "PENDING"), ("taskArn", &*arn)] {
+        assert_eq!(container[field], expected, "{field}");
+    }
+    assert_eq!(bench.reservation(&instance), (512, 900, 0, 1));
+
+    // By its id alone, and without what was not asked for.
+    let id = arn.rsplit('/').next().unwrap();
+    let plain = bench.describe_tasks(&owner(), json!({ "tasks": [id] })).await.unwrap();
+    assert_eq!(plain["tasks"][0]["tags"], json!([]));
+    let unknown =
+        bench.describe_tasks(&owner(), json!({ "tasks": ["0123456789abcdef0123456789abcdef"] })).await.unwrap();
+    assert_eq!(reasons(&unknown), ["MISSING"]);
+}
+
+#[tokio::test]
+async fn tags_of_the_definition_are_passed_on_when_asked() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let tags = |value: &str| json!([{ "key": "team", "value": value }, { "key": "cost", "value": "1" }]);
+    bench.define("tagged", json!({ "memory": 10 }), json!({ "tags": tags("of-definition") })).await;
+    let run = async |more| {
+        let input = merged(json!({ "taskDefinition": "tagged" }), more);
+        bench.run_task(&owner(), input).await.unwrap()["tasks"][0]["tags"].clone()
+    };
+    assert_eq!(run(json!({})).await, json!([]));
+    let own = json!({ "propagateTags": "TASK_DEFINITION", "tags": [{ "key": "team", "value": "own" }] });
+    assert_eq!(run(own).await, tags("own"));
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_met_are_refused() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let overrides = |container| json!({ "overrides": { "containerOverrides": [container] } });
+    for (more, expected) in [
+        (json!({ "count": 11 }), "Count must be between 1 and 10."),
+        (json!({ "count": 0 }), "Count must be between 1 and 10."),
+        (json!({ "startedBy": "x".repeat(129) }), "startedBy"),
+        (json!({ "group": "service:web" }), "group"),
+        (
+            overrides(json!({ "name": "other" })),
+            "Override for container named other is not a container in the TaskDefinition.",
+        ),
+        (overrides(json!({ "name": "app", "command": ["x".repeat(8192)] })), "Container Overrides length"),
+        (overrides(json!({ "name": "app", "memory": -1 })), "memory: must not be negative"),
+        (json!({ "overrides": { "cpu": "lots" } }), "overrides.cpu"),
+        (json!({ "launchType": "FARGATE" }), "Task definition does not support launch_type FARGATE."),
+        (
+            json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["s"] } } }),
+            "Network Configuration is not valid for the given networkMode of this task definition.",
+        ),
+        (json!({ "enableExecuteCommand": true }), "does not support it yet"),
+        (json!({ "placementConstraints": [{ "type": "distinctInstance" }] }), "memberOf alone"),
+        (json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] }), "placementStrategy"),
+        (json!({ "clientToken": "with space" }), "clientToken"),
+    ] {
+        let input = merged(json!({ "taskDefinition": "web" }), more.clone());
+        let refused = refusal(bench.run_task(&owner(), input).await);
+        assert!(refused.starts_with("InvalidParameterException") && refused.contains(expected), "{more}: {refused}");
+    }
+    let unknown = refusal(bench.run_task(&owner(), json!({ "taskDefinition": "nothing" })).await);
+    assert!(unknown.starts_with("ClientException"), "{unknown}");
+    let nowhere = refusal(bench.run_task(&owner(), json!({ "taskDefinition": "web", "cluster": "nowhere" })).await);
+    assert!(nowhere.starts_with("ClusterNotFoundException"), "{nowhere}");
+}
+
+#[tokio::test]
+async fn start_task_takes_the_instances_that_are_named() {
+    let bench = Bench::with_nodes(&[]).await;
+    let a = bench.join("a", json!({})).await;
+    let b = bench.register("b", json!({})).await.unwrap();
+    let c = bench.join("c", json!({})).await;
+    bench.deregister_container_instance(&node("c"), json!({ "containerInstance": c })).await.unwrap();
+    let unknown = "0123456789abcdef0123456789abcdef";
+    let input = json!({ "taskDefinition": "web", "containerInstances": [a, b, c, unknown] });
+    let answer = bench.start_task(&owner(), input).await.unwrap();
+    assert_eq!(answer["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["tasks"][0]["containerInstanceArn"], json!(a));
+    assert_eq!(reasons(&answer), ["AGENT", "INACTIVE", "MISSING"]);
+    let many = json!({ "taskDefinition": "web", "containerInstances": vec![unknown; 11] });
+    let refused = refusal(bench.start_task(&owner(), many).await);
+    assert_eq!(refused, "InvalidParameterException: Container instances cannot have more than 10 elements.");
+}

@@ -1,0 +1,52 @@
+//! Stopped tasks are shown for an hour, and then forgotten with what stood in their name.
+
+use estiva_model::Timestamp;
+use serde_json::json;
+
+use crate::container_instance::tests::bench::{Bench, owner, reasons};
+use crate::task::retention::forget_due;
+use crate::task::table::{ClientTokenRow, TaskRow, TaskStatusRow, minute_of};
+use crate::task_definition::table::TaskDefinitionRow;
+
+fn this_minute() -> i64 {
+    minute_of(Timestamp::now())
+}
+
+/// Forgets what is due when `minutes` have gone by since the minute `start`.
+async fn after(bench: &Bench, start: i64, minutes: i64) {
+    forget_due(&bench.ecs, start, start + minutes).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_stopped_is_forgotten_after_an_hour_and_what_runs_is_not() {
+    let (bench, start) = (Bench::with_nodes(&["a"]).await, this_minute());
+    let stopped = bench.run("web").await;
+    let input = json!({ "taskDefinition": "web", "clientToken": "t" });
+    let runs = bench.run_task(&owner(), input).await.unwrap()["tasks"][0]["taskArn"].clone();
+    bench.report("a", &stopped, json!({ "status": "STOPPED" })).await.unwrap();
+
+    after(&bench, start, 60).await;
+    assert_eq!(bench.task(&stopped).await["lastStatus"], "STOPPED");
+    assert_eq!(bench.count::<ClientTokenRow>(), 1);
+
+    // Two minutes later, for the clock may have gone from one to the next in between.
+    after(&bench, start, 62).await;
+    let answer = bench.describe_tasks(&owner(), json!({ "tasks": [stopped, runs] })).await.unwrap();
+    assert_eq!(reasons(&answer), ["MISSING"]);
+    assert_eq!(answer["tasks"][0]["taskArn"], runs);
+    assert_eq!((bench.count::<TaskRow>(), bench.count::<TaskStatusRow>()), (1, 1));
+    assert_eq!(bench.count::<ClientTokenRow>(), 0);
+}
+
+#[tokio::test]
+async fn a_definition_goes_with_the_last_task_that_used_it() {
+    let (bench, start) = (Bench::with_nodes(&["a"]).await, this_minute());
+    let tasks = [bench.run("web").await, bench.run("web").await];
+    bench.deregister_task_definition(&owner(), json!({ "taskDefinition": "web:1" })).await.unwrap();
+    bench.delete_task_definitions(&owner(), json!({ "taskDefinitions": ["web:1"] })).await.unwrap();
+    for (task, left) in tasks.iter().zip([1, 0]) {
+        bench.report("a", task, json!({ "status": "STOPPED" })).await.unwrap();
+        after(&bench, start, 62).await;
+        assert_eq!(bench.count::<TaskDefinitionRow>(), left);
+    }
+}

@@ -1,0 +1,120 @@
+//! Where tasks go, and why not: nothing is sold twice.
+
+use serde_json::{Value, json};
+
+use crate::container_instance::tests::bench::{Bench, merged, owner, reasons, refusal, text};
+
+async fn run(bench: &Bench, definition: &str, more: Value) -> Value {
+    bench.run_task(&owner(), merged(json!({ "taskDefinition": definition }), more)).await.unwrap()
+}
+
+fn places(answer: &Value) -> Vec<String> {
+    answer["tasks"].as_array().unwrap().iter().map(|task| text(&task["containerInstanceArn"])).collect()
+}
+
+#[tokio::test]
+async fn without_instances_there_is_nowhere_to_go() {
+    let bench = Bench::with_nodes(&[]).await;
+    bench.create_cluster(&owner(), json!({})).await.unwrap();
+    let refused = refusal(bench.run_task(&owner(), json!({ "taskDefinition": "web" })).await);
+    assert_eq!(refused, "InvalidParameterException: No Container Instances were found in your cluster.");
+}
+
+#[tokio::test]
+async fn each_instance_says_what_it_lacks() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    bench.register("silent", json!({})).await.unwrap();
+    bench.define("large", json!({ "memory": 1001 }), json!({})).await;
+    bench.define("busy", json!({ "memory": 4, "cpu": 2000 }), json!({})).await;
+    bench.define("loud", json!({ "memory": 4, "privileged": true }), json!({})).await;
+    let ssh = json!({ "memory": 4, "portMappings": [{ "containerPort": 22, "hostPort": 22 }] });
+    bench.define("ssh", ssh, json!({})).await;
+    for (definition, reason) in
+        [("large", "RESOURCE:MEMORY"), ("busy", "RESOURCE:CPU"), ("loud", "ATTRIBUTE"), ("ssh", "RESOURCE:PORTS")]
+    {
+        let answer = run(&bench, definition, json!({})).await;
+        assert_eq!(answer["tasks"], json!([]), "{definition}");
+        let mut found = reasons(&answer);
+        found.sort();
+        let mut expected = ["AGENT", reason];
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{definition}");
+    }
+}
+
+#[tokio::test]
+async fn what_fits_is_placed_and_the_rest_is_not() {
+    let bench = Bench::with_nodes(&[]).await;
+    let arn = bench.join("a", json!({})).await;
+    let answer = run(&bench, "web", json!({ "count": 10 })).await;
+    assert_eq!(answer["tasks"].as_array().unwrap().len(), 4);
+    assert_eq!(reasons(&answer), ["RESOURCE:CPU"]);
+    assert_eq!(bench.reservation(&arn), (0, 600, 0, 4));
+}
+
+#[tokio::test]
+async fn tasks_spread_over_the_instances() {
+    let bench = Bench::with_nodes(&["a", "b", "c"]).await;
+    let mut places = places(&run(&bench, "web", json!({ "count": 3 })).await);
+    places.sort();
+    places.dedup();
+    assert_eq!(places.len(), 3);
+}
+
+#[tokio::test]
+async fn a_host_port_is_never_sold_twice() {
+    let bench = Bench::with_nodes(&["a", "b"]).await;
+    let port = |port: i32, protocol: &str| {
+        json!({
+            "memory": 4,
+            "portMappings": [{ "containerPort": 80, "hostPort": port, "protocol": protocol }],
+        })
+    };
+    bench.define("tcp", port(8080, "tcp"), json!({})).await;
+    bench.define("udp", port(8080, "udp"), json!({})).await;
+    bench.define("any", port(0, "tcp"), json!({})).await;
+    bench
+        .define(
+            "host",
+            json!({ "memory": 4, "portMappings": [{ "containerPort": 8080 }] }),
+            json!({ "networkMode": "host" }),
+        )
+        .await;
+
+    // Racing callers, too: the second look at the ports is in the transaction.
+    let (one, other) =
+        tokio::join!(run(&bench, "tcp", json!({ "count": 2 })), run(&bench, "tcp", json!({ "count": 2 })));
+    let mut taken = places(&one);
+    taken.extend(places(&other));
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), 2);
+    assert_eq!(reasons(&one).len() + reasons(&other).len(), 2);
+    assert_eq!(reasons(&run(&bench, "host", json!({})).await), ["RESOURCE:PORTS", "RESOURCE:PORTS"]);
+    assert_eq!(places(&run(&bench, "udp", json!({ "count": 2 })).await).len(), 2);
+    assert_eq!(places(&run(&bench, "any", json!({ "count": 10 })).await).len(), 10);
+
+    // Once its task is STOPPED a port is free again.
+    let task = text(
+        &one["tasks"].as_array().unwrap().iter().chain(other["tasks"].as_array().unwrap()).next().unwrap()["taskArn"],
+    );
+    let instance = bench.task(&task).await["containerInstanceArn"].clone();
+    bench.submit_task_state_change(&owner(), json!({ "task": task, "status": "STOPPED" })).await.unwrap();
+    assert_eq!(places(&run(&bench, "tcp", json!({})).await), [text(&instance)]);
+}
+
+#[tokio::test]
+async fn member_of_leaves_out_the_others() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let b = bench.join("b", json!({})).await;
+    let member_of = |expression: &str| {
+        json!({
+            "count": 2,
+            "placementConstraints": [{ "type": "memberOf", "expression": expression }],
+        })
+    };
+    let answer = run(&bench, "web", member_of("attribute:name == b")).await;
+    assert_eq!(places(&answer), [b.clone(), b]);
+    let answer = run(&bench, "web", member_of("attribute:name == c")).await;
+    assert_eq!(reasons(&answer), ["MemberOf placement constraint unsatisfied."; 2]);
+}
