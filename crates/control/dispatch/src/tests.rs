@@ -1,1 +1,1 @@
-//! tests
+//! Tests of the crate as a whole.

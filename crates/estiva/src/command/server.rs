@@ -56,7 +56,11 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, &options.settings))
 }
 
-async fn serve_until_told(installation: &InstallationOptions, here: &Installation, settings: &ServerSettings) -> Result<()> {
+async fn serve_until_told(
+    installation: &InstallationOptions,
+    here: &Installation,
+    settings: &ServerSettings,
+) -> Result<()> {
     let listen = installation.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let store = open_store(here)?;

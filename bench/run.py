@@ -1,0 +1,259 @@
+"""Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
+
+    bench/run.py [task-start] [api] [footprint]
+"""
+
+import concurrent.futures
+import hashlib
+import hmac
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+import installation  # noqa: E402
+import oci_image  # noqa: E402
+
+installation.BINARY = ROOT / "target/release/estiva"
+HELLO = {"name": "web", "image": "hello", "memory": 16, "portMappings": [{"containerPort": 8080}]}
+
+
+class RawClient:
+    """Signs and sends by hand: boto3 takes longer for a call than the server does."""
+
+    def __init__(self, here):
+        keys = json.loads((here.data / "credentials.json").read_text())["owner"]
+        self.id, self.secret, self.port = keys["access_key_id"], keys["secret_access_key"], here.port
+        self.connection = http.client.HTTPConnection("127.0.0.1", here.port)
+        self.day = None
+
+    def call(self, operation, **request):
+        body = json.dumps(request).encode()
+        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        day, scope = now[:8], f"{now[:8]}/us-east-1/ecs/aws4_request"
+        if day != self.day:
+            key = ("AWS4" + self.secret).encode()
+            for part in (day, "us-east-1", "ecs", "aws4_request"):
+                key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+            self.day, self.key = day, key
+        target = f"AmazonEC2ContainerServiceV20141113.{operation}"
+        digest = hashlib.sha256(body).hexdigest()
+        signed = "host;x-amz-date;x-amz-target"
+        canonical = f"POST\n/\n\nhost:127.0.0.1:{self.port}\nx-amz-date:{now}\nx-amz-target:{target}\n\n{signed}\n{digest}"
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        signature = hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+        authorization = f"AWS4-HMAC-SHA256 Credential={self.id}/{scope}, SignedHeaders={signed}, Signature={signature}"
+        headers = {"X-Amz-Date": now, "X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1", "Authorization": authorization}
+        self.connection.request("POST", "/", body, headers)
+        answer = self.connection.getresponse()
+        content = answer.read()
+        assert answer.status == 200, content
+        return json.loads(content)
+
+
+def start(directory, *images):
+    here = installation.Installation(Path(directory) / "data")
+    for image in images:
+        here.estiva("image", "import", str(image))
+    here.up()
+    return here
+
+
+def until_running(client, arns):
+    while any(task["lastStatus"] != "RUNNING" for task in client.call("DescribeTasks", tasks=arns)["tasks"]):
+        time.sleep(0.001)
+
+
+def stop_all(here, client):
+    arns = here.ecs.list_tasks()["taskArns"]
+    for arn in arns:
+        client.call("StopTask", task=arn)
+    while here.ecs.list_tasks()["taskArns"] or here.processes("shim"):
+        time.sleep(0.05)
+
+
+def milliseconds(work):
+    begun = time.perf_counter()
+    work()
+    return (time.perf_counter() - begun) * 1000
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def docker(*arguments):
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def has_docker():
+    return shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+
+
+def task_start(here, hello):
+    client = RawClient(here)
+    here.register("bench", [HELLO])
+
+    def one():
+        until_running(client, [client.call("RunTask", taskDefinition="bench")["tasks"][0]["taskArn"]])
+
+    one()
+    single = [milliseconds(one) for _ in range(50)]
+    stop_all(here, client)
+
+    def twenty():
+        arns = [it["taskArn"] for _ in range(2) for it in client.call("RunTask", taskDefinition="bench", count=10)["tasks"]]
+        until_running(client, arns)
+
+    at_once = []
+    for _ in range(3):
+        at_once.append(milliseconds(twenty))
+        stop_all(here, client)
+    rows = [("RunTask to RUNNING, p50", f"{statistics.median(single):.0f} ms"), ("… p99", f"{percentile(single, 0.99):.0f} ms")]
+    rows.append(("20 tasks at once, all RUNNING", f"{statistics.median(at_once):.0f} ms"))
+    if has_docker():
+        rows += docker_start(hello)
+    return rows
+
+
+def docker_start(hello):
+    with tempfile.TemporaryDirectory() as directory:
+        tar = Path(directory) / "root.tar"
+        subprocess.run(["tar", "-C", str(hello.parent), "-cf", str(tar), hello.name], check=True)
+        docker("import", "--change", f'ENTRYPOINT ["/{hello.name}"]', str(tar), "estiva-bench")
+    made = []
+
+    def one():
+        made.append(docker("run", "-d", "-m", "16m", "-P", "estiva-bench"))
+
+    one()
+    single = [milliseconds(one) for _ in range(20)]
+
+    def twenty():
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            list(pool.map(lambda _: one(), range(20)))
+
+    at_once = milliseconds(twenty)
+    docker("rm", "-f", *made)
+    docker("rmi", "estiva-bench")
+    return [("docker run -d, p50", f"{statistics.median(single):.0f} ms"), ("20 docker run -d at once", f"{at_once:.0f} ms")]
+
+
+def api(here, _):
+    """Eight connections from eight processes: one interpreter cannot ask fast enough."""
+    here.register("api", [{**HELLO, "portMappings": []}])
+    client = RawClient(here)
+    arn = client.call("RunTask", taskDefinition="api")["tasks"][0]["taskArn"]
+    until_running(client, [arn])
+    # A definition that fits nowhere: the whole way of RunTask but for the container.
+    here.register("nowhere", [{**HELLO, "memory": 100_000_000}])
+    rows = []
+    for name, call in (
+        ("DescribeTasks calls/s", ("DescribeTasks", {"tasks": [arn]})),
+        ("RunTask calls/s (placed nowhere)", ("RunTask", {"taskDefinition": "nowhere"})),
+        ("RegisterTaskDefinition calls/s (durable writes)", ("RegisterTaskDefinition", {"family": "w", "containerDefinitions": [HELLO]})),
+    ):
+        rows.append((name, f"{rate(here, *call):,.0f}"))
+    stop_all(here, client)
+    return rows
+
+
+def rate(here, operation, request, seconds=3.0, connections=8):
+    with concurrent.futures.ProcessPoolExecutor(connections) as pool:
+        counts = pool.map(hammer, [(str(here.data), here.port, operation, request, seconds)] * connections)
+        return sum(counts) / seconds
+
+
+def hammer(work):
+    data, port, operation, request, seconds = work
+    here = installation.Installation(data)
+    here.port = port
+    client, count, end = RawClient(here), 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        client.call(operation, **request)
+        count += 1
+    return count
+
+
+def footprint(here, _):
+    client = RawClient(here)
+    here.register("bench", [HELLO])
+    idle = {part: memory(here.processes(part)) for part in ("server", "agent", "up")}
+    first_answer = milliseconds_to_first_answer(here)
+    for _ in range(5):
+        client.call("RunTask", taskDefinition="bench", count=10)
+    while len(here.ecs.list_tasks()["taskArns"]) < 50 or len(here.processes("shim")) < 50:
+        time.sleep(0.1)
+    time.sleep(1)
+    shims = here.processes("shim")
+    parts = sum(memory(here.processes(part))["pss"] for part in ("server", "agent", "up"))
+    held = memory(shims)["pss"]
+    stop_all(here, client)
+    rows = [(f"{part}, idle: RSS / PSS", f"{idle[part]['rss']:.1f} / {idle[part]['pss']:.1f} MB") for part in idle]
+    rows += [
+        ("start of the control plane to its first answer", f"{first_answer:.0f} ms"),
+        ("a shim: PSS, of 50", f"{held / len(shims):.2f} MB"),
+        ("all daemons a running container (50): PSS", f"{(parts + held) / len(shims):.2f} MB"),
+    ]
+    return rows
+
+
+def milliseconds_to_first_answer(here):
+    here.down("--keep-tasks")
+    server = subprocess.Popen([installation.BINARY, "--data", here.data, "--listen", f"127.0.0.1:{here.port}", "server"], stderr=subprocess.DEVNULL)
+
+    def answered():
+        while True:
+            try:
+                return RawClient(here).call("ListClusters")
+            except OSError:
+                time.sleep(0.001)
+
+    taken = milliseconds(answered)
+    server.terminate()
+    server.wait()
+    here.up()
+    return taken
+
+
+def memory(pids):
+    """RSS and PSS of processes together, in MB."""
+    total = {"rss": 0.0, "pss": 0.0}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.lower() in total:
+                total[name.lower()] += int(value.split()[0]) / 1000
+    return total
+
+
+BENCHES = {"task-start": task_start, "api": api, "footprint": footprint}
+
+
+def main():
+    chosen = sys.argv[1:] or list(BENCHES)
+    hello = Path(subprocess.run([ROOT / "tools/build-hello"], check=True, capture_output=True, text=True).stdout.strip())
+    with tempfile.TemporaryDirectory() as directory:
+        image = Path(directory) / "hello.tar"
+        oci_image.write_image(image, "hello", [(hello, "/hello")], Entrypoint=["/hello"])
+        here = start(directory, image)
+        try:
+            for name in chosen:
+                print(f"\n{name}")
+                for what, value in BENCHES[name](here, hello):
+                    print(f"  {what:<52}{value:>20}")
+        finally:
+            here.down()
+
+
+if __name__ == "__main__":
+    main()
