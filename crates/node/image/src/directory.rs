@@ -134,18 +134,25 @@ impl Drop for Temporary {
 
 /// Writes a document so that a reader sees the old or the new one. Durable when it returns.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    let json = serde_json::to_vec(value).map_err(|error| FileError::new("encode", path)(error.into()))?;
-    write(path, &json)
+    write(path, value, true)?;
+    sync_parent(path)
 }
 
-/// As [`write_json`], for bytes.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+/// As [`write_json`], but not durable.
+pub(crate) fn write_json_until_reboot(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    write(path, value, false)
+}
+
+fn write(path: &Path, value: &impl Serialize, durable: bool) -> Result<(), FileError> {
+    let json = serde_json::to_vec(value).map_err(|error| FileError::new("encode", path)(error.into()))?;
     let number = NEXT_TEMPORARY.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{number}.new", std::process::id()));
     let fill = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
+        file.write_all(&json)?;
+        if durable {
+            file.sync_data()?;
+        }
         fs::rename(&temporary, path)
     };
     if let Err(error) = fill() {
@@ -153,7 +160,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let _ = fs::remove_file(&temporary);
         return Err(FileError::new("write", path)(error));
     }
-    sync_parent(path)
+    Ok(())
 }
 
 /// `None` if there is no such file.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::directory::{self, Directory, file_names, read_json, remove_file, write_json};
+use crate::directory::{self, Directory, file_names, read_json, remove_file, write_json, write_json_until_reboot};
 use crate::error::{ContentError, FileError, ImportError, LeaseError, OpenError, PullError, RemoveError};
 use crate::keyed::Keyed;
 use crate::progress::Progress;
@@ -247,8 +247,8 @@ impl Images {
         Ok(Removed { freed_bytes: self.collect()? })
     }
 
-    /// Keeps the image's layers for `holder`, whatever becomes of its name. Durable when it returns; a holder may have
-    /// several images.
+    /// Keeps the image's layers for `holder`, whatever becomes of its name; a holder may have several images. It
+    /// survives this process, but perhaps not the machine: nor do the containers that it is for.
     pub fn lease(&self, image: &Image, holder: &str) -> Result<(), LeaseError> {
         let file = self.lease_file(holder)?;
         let _together = self.directory.lock_shared()?;
@@ -257,7 +257,7 @@ impl Images {
         }
         let mut digests: BTreeSet<String> = read_json(&file)?.unwrap_or_default();
         if digests.insert(image.digest.clone()) {
-            write_json(&file, &digests)?;
+            write_json_until_reboot(&file, &digests)?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, rev
 /// ECS shows stopped tasks "for at least one hour".
 const RETENTION_MINUTES: i64 = 60;
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Rows of a table that one transaction forgets.
+pub(super) const BATCH_ROWS: usize = 500;
 
 /// Forgets what is due, for as long as it is polled.
 pub(crate) async fn run(service: &EcsService) {
@@ -50,29 +52,34 @@ fn oldest(view: &Snapshot) -> Option<i64> {
 async fn forget(service: &EcsService, from: i64, until: i64) -> Result<(), Error> {
     for minute in from..until {
         let value = minute_value(minute);
-        let view = service.store.view();
-        if view.index_count::<TaskStatusRow>(BY_MINUTE, &value) + view.index_count::<ClientTokenRow>(BY_MINUTE, &value)
-            == 0
-        {
-            continue;
+        while is_left(&service.store.view(), &value) {
+            let update = service.store.update(|tx| {
+                forget_some(tx, &value);
+                Ok::<_, Error>(())
+            });
+            update.await.map_err(error::update)?;
         }
-        let update = service.store.update(|tx| {
-            let tasks: Vec<_> = tx.index::<TaskStatusRow>(BY_MINUTE, &value).map(|row| row.key()).collect();
-            let tokens: Vec<_> = tx.index::<ClientTokenRow>(BY_MINUTE, &value).map(|row| row.key()).collect();
-            for key in tokens {
-                tx.delete::<ClientTokenRow>(&key);
-            }
-            for key in tasks {
-                tx.delete::<TaskStatusRow>(&key);
-                if let Some(task) = tx.delete::<TaskRow>(&key) {
-                    finish_deletion(tx, &task);
-                }
-            }
-            Ok::<_, Error>(())
-        });
-        update.await.map_err(error::update)?;
     }
     Ok(())
+}
+
+fn is_left(view: &Snapshot, minute: &str) -> bool {
+    view.index_count::<TaskStatusRow>(BY_MINUTE, minute) + view.index_count::<ClientTokenRow>(BY_MINUTE, minute) > 0
+}
+
+/// Forgets a batch: a minute can hold more than others should have to wait for.
+fn forget_some(tx: &mut Tx<'_>, minute: &str) {
+    let tasks: Vec<_> = tx.index::<TaskStatusRow>(BY_MINUTE, minute).take(BATCH_ROWS).map(|row| row.key()).collect();
+    let tokens: Vec<_> = tx.index::<ClientTokenRow>(BY_MINUTE, minute).take(BATCH_ROWS).map(|row| row.key()).collect();
+    for key in tokens {
+        tx.delete::<ClientTokenRow>(&key);
+    }
+    for key in tasks {
+        tx.delete::<TaskStatusRow>(&key);
+        if let Some(task) = tx.delete::<TaskRow>(&key) {
+            finish_deletion(tx, &task);
+        }
+    }
 }
 
 /// A task definition whose deletion was asked for goes with the last task that used it.

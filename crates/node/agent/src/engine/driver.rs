@@ -100,12 +100,13 @@ impl Driver {
         };
         let prepared = match liveness {
             Liveness::Gone => return Err(StartFailure::ShimGone),
+            // Started, and then the machine lost what the shim had noted.
+            Liveness::NeverStarted if self.record.known.status == TaskStatus::Running => {
+                return Err(StartFailure::ShimGone);
+            }
             Liveness::Alive if self.record.known.status == TaskStatus::Running => None,
-            _ => Some(self.prepare().await?),
+            _ => Some(self.prepare(liveness).await?),
         };
-        if liveness == Liveness::NeverStarted {
-            self.spawn_shim().await?;
-        }
         let (client, events) = client::connect(&self.dir).await.map_err(StartFailure::shim)?;
         let live = Live { client, events };
         let states = live.client.state().await.map_err(StartFailure::shim)?;
@@ -133,8 +134,8 @@ impl Driver {
         Ok(live)
     }
 
-    /// Images, network and files; on a restart in the middle, whatever of them is there already is used again.
-    async fn prepare(&mut self) -> Result<Prepared, StartFailure> {
+    /// Images, shim, network and files; on a restart in the middle, whatever of them is there already is used again.
+    async fn prepare(&mut self, liveness: Liveness) -> Result<Prepared, StartFailure> {
         self.record.known.pull_started_at.get_or_insert_with(Timestamp::now);
         let mut stop = self.desired.clone();
         // Only the pull is cut short: it is long, and leaves nothing that the clean-up could miss.
@@ -147,20 +148,29 @@ impl Driver {
         for (container, image) in self.record.known.containers.iter_mut().zip(&images) {
             container.image_digest = Some(image.digest.clone());
         }
-        if !self.record.shim_spawned {
-            let network = prepare::network(&self.host, &self.record.task).await?;
-            for container in &mut self.record.known.containers {
-                let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
-                container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
+        // Neither shim nor network outlives the machine.
+        self.record.shim_spawned = true;
+        self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
+        let spawned = async { if liveness == Liveness::NeverStarted { self.spawn_shim().await } else { Ok(()) } };
+        let network = async {
+            match self.record.network.clone() {
+                Some(network) => Ok(network),
+                None => prepare::network(&self.host, &self.record.task).await,
             }
-            self.record.network = Some(network);
-            self.record.shim_spawned = true;
-            self.save()?;
+        };
+        let (spawned, network) = tokio::join!(spawned, network);
+        let network = network?;
+        spawned?;
+        for container in &mut self.record.known.containers {
+            let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
+            container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
         }
+        self.record.network = Some(network);
+        self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
         prepare::containers(&self.host, &self.record, &self.dir, &images)
     }
 
-    async fn spawn_shim(&mut self) -> Result<(), StartFailure> {
+    async fn spawn_shim(&self) -> Result<(), StartFailure> {
         let spec = TaskSpec {
             task_id: self.record.id().to_owned(),
             socket: self.host.run_dir.join("shim").join(format!("{}.sock", self.record.id())),

@@ -144,6 +144,15 @@ impl TaskRecord {
 
     /// Durable when it returns.
     pub fn save(&self, task_dir: &Path) -> Result<(), RecordError> {
+        self.write(task_dir, true)
+    }
+
+    /// Survives this process, but perhaps not the machine: for what is worth nothing once the machine has gone.
+    pub fn save_until_reboot(&self, task_dir: &Path) -> Result<(), RecordError> {
+        self.write(task_dir, false)
+    }
+
+    fn write(&self, task_dir: &Path, durable: bool) -> Result<(), RecordError> {
         let path = task_dir.join(FILE_NAME);
         let json = serde_json::to_vec(self).map_err(|source| RecordError::Malformed { path: path.clone(), source })?;
         let temporary = task_dir.join(".record.json.new");
@@ -154,9 +163,16 @@ impl TaskRecord {
             .mode(0o600)
             .open(&temporary)
             .map_err(RecordError::io("create", &path))?;
-        file.write_all(&json).and_then(|()| file.sync_data()).map_err(RecordError::io("write", &path))?;
+        file.write_all(&json).map_err(RecordError::io("write", &path))?;
+        if durable {
+            file.sync_data().map_err(RecordError::io("write", &path))?;
+        }
         fs::rename(&temporary, &path).map_err(RecordError::io("replace", &path))?;
-        File::open(task_dir).and_then(|dir| dir.sync_all()).map_err(RecordError::io("write the directory of", &path))
+        if durable {
+            let synced = File::open(task_dir).and_then(|dir| dir.sync_all());
+            synced.map_err(RecordError::io("write the directory of", &path))?;
+        }
+        Ok(())
     }
 
     /// `None` if the directory holds no record: a crash came before the first one was whole.

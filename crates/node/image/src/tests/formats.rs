@@ -116,6 +116,7 @@ async fn a_layer_that_is_not_what_its_digests_say_is_refused() {
     assert!(matches!(error, ImportError::Content(ContentError::Digest { .. })), "{error:?}");
 
     // The unpacked layer is not what the configuration says.
+    let node = Node::new();
     let mut files = docker_archive(&["x"], &layers());
     files[1].1 = other;
     let file = node.file("layer.tar", &archive(&files));

@@ -85,14 +85,8 @@ fn refused(path: &Path, error: &pathrs::error::Error) -> UnpackError {
 }
 
 fn io_error(error: &pathrs::error::Error) -> io::Error {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && let Some(code) = io.raw_os_error()
-        {
-            return io::Error::from_raw_os_error(code);
-        }
-        source = error.source();
+    match error.kind() {
+        pathrs::error::ErrorKind::OsError(Some(code)) => io::Error::from_raw_os_error(code),
+        _ => io::Error::other(error.to_string()),
     }
-    io::Error::other(error.to_string())
 }

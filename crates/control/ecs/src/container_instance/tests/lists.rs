@@ -86,6 +86,7 @@ async fn pages_hold_each_instance_once() {
         let arns = page["containerInstanceArns"].as_array().unwrap();
         assert!(arns.len() <= 2);
         seen.extend(arns.iter().map(text));
+        assert!(seen.len() <= all.len(), "the pages do not end");
         token = page["nextToken"].clone();
         if token.is_null() {
             break;

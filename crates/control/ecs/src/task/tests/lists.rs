@@ -71,6 +71,7 @@ async fn pages_hold_each_task_once() {
         let arns = page["taskArns"].as_array().unwrap();
         assert!((1..=3).contains(&arns.len()));
         seen.extend(arns.iter().map(text));
+        assert!(seen.len() <= all.len(), "the pages do not end");
         token = page["nextToken"].clone();
         if token.is_null() {
             break;

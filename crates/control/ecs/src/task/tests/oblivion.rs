@@ -1,10 +1,12 @@
 //! Stopped tasks are shown for an hour, and then forgotten with what stood in their name.
 
+use estiva_api_ecs::Error;
 use estiva_model::Timestamp;
 use serde_json::json;
 
 use crate::container_instance::tests::bench::{Bench, owner, reasons};
-use crate::task::retention::forget_due;
+use crate::scope::Scope;
+use crate::task::retention::{BATCH_ROWS, forget_due};
 use crate::task::table::{ClientTokenRow, TaskRow, TaskStatusRow, minute_of};
 use crate::task_definition::table::TaskDefinitionRow;
 
@@ -49,4 +51,24 @@ async fn a_definition_goes_with_the_last_task_that_used_it() {
         after(&bench, start, 62).await;
         assert_eq!(bench.count::<TaskDefinitionRow>(), left);
     }
+}
+
+#[tokio::test]
+async fn a_minute_with_more_than_a_batch_is_forgotten_whole() {
+    let (bench, start) = (Bench::new(), this_minute());
+    let token = |number: usize| ClientTokenRow {
+        scope: Scope::of(&owner()),
+        operation: "RunTask".to_owned(),
+        token: number.to_string(),
+        request_digest: String::new(),
+        tasks: Vec::new(),
+        created_at: Timestamp::now(),
+    };
+    let update = bench.ecs.store.update(|tx| {
+        (0..=BATCH_ROWS).map(token).for_each(|row| drop(tx.put(row)));
+        Ok::<_, Error>(())
+    });
+    update.await.unwrap();
+    after(&bench, start, 62).await;
+    assert_eq!(bench.count::<ClientTokenRow>(), 0);
 }
