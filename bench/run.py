@@ -69,7 +69,11 @@ def start(directory, *images):
 
 
 def until_running(client, arns):
-    while any(task["lastStatus"] != "RUNNING" for task in client.call("DescribeTasks", tasks=arns)["tasks"]):
+    while True:
+        tasks = client.call("DescribeTasks", tasks=arns)["tasks"]
+        assert not any("stoppedReason" in task for task in tasks), tasks
+        if all(task["lastStatus"] == "RUNNING" for task in tasks):
+            return
         time.sleep(0.001)
 
 

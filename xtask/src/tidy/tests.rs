@@ -44,7 +44,6 @@ fn the_matrix_is_the_design() {
         ("crates/control/ecs", "crates/edge/api/ecs"),
         ("crates/control/ecs", "crates/state/store"),
         ("crates/control/ecs", "crates/planning"),
-        ("crates/control/ecs", "crates/control/reconcile"),
         ("crates/control/dispatch", "crates/control/ecs"),
         ("crates/node/agent", "crates/node/shim"),
         ("crates/node/agent", "crates/edge/wire"),

@@ -151,16 +151,14 @@ impl Driver {
         // Neither shim nor network outlives the machine.
         self.record.shim_spawned = true;
         self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
-        let spawned = async { if liveness == Liveness::NeverStarted { self.spawn_shim().await } else { Ok(()) } };
-        let network = async {
-            match self.record.network.clone() {
-                Some(network) => Ok(network),
-                None => prepare::network(&self.host, &self.record.task).await,
-            }
+        let network = match self.record.network.clone() {
+            Some(network) => network,
+            None => prepare::network(&self.host, &self.record.task).await?,
         };
-        let (spawned, network) = tokio::join!(spawned, network);
-        let network = network?;
-        spawned?;
+        // Not before: the shim has mounts of its own, and would not see a network namespace that is bound later.
+        if liveness == Liveness::NeverStarted {
+            self.spawn_shim().await?;
+        }
         for container in &mut self.record.known.containers {
             let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
             container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
