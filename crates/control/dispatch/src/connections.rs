@@ -4,6 +4,8 @@ use estiva_ecs::container_instance::table::ConnectionRow;
 use estiva_model::Timestamp;
 use estiva_store::{Store, StoreError, UpdateError};
 
+use crate::sessions::Sessions;
+
 /// Notes that no instance is connected.
 pub(crate) async fn reset(store: &Store) -> Result<(), StoreError> {
     let connected: Vec<_> = store.view().scan::<ConnectionRow>("").filter(|row| row.connected).collect();
@@ -16,19 +18,27 @@ pub(crate) async fn reset(store: &Store) -> Result<(), StoreError> {
         }
         Ok::<_, StoreError>(())
     });
-    update.await.map_err(|error| match error {
-        UpdateError::Aborted(error) | UpdateError::Store(error) => error,
-    })
+    update.await.map_err(store_error)
 }
 
-/// Notes whether an instance is connected.
-pub(crate) async fn set(store: &Store, instance: &str, connected: bool) {
-    let row = ConnectionRow { instance: instance.to_owned(), connected, changed_at: Timestamp::now() };
-    let update = store.update(|tx| {
-        tx.put(row);
+/// Notes whether an instance has a session.
+///
+/// That is looked up inside the transaction: when one session ends while the next begins, their transactions may come in
+/// either order, and the last one must not write what was true before.
+pub(crate) async fn note(sessions: &Sessions, instance: &str) -> Result<(), StoreError> {
+    let update = sessions.store.update(|tx| {
+        let connected = sessions.has(instance);
+        let noted = tx.get::<ConnectionRow>(instance).is_some_and(|row| row.connected);
+        if noted != connected {
+            tx.put(ConnectionRow { instance: instance.to_owned(), connected, changed_at: Timestamp::now() });
+        }
         Ok::<_, StoreError>(())
     });
-    if let Err(error) = update.await {
-        tracing::error!(instance, connected, %error, "whether a container instance is connected was not stored");
+    update.await.map_err(store_error)
+}
+
+fn store_error(error: UpdateError<StoreError>) -> StoreError {
+    match error {
+        UpdateError::Aborted(error) | UpdateError::Store(error) => error,
     }
 }

@@ -5,7 +5,9 @@
 //! which is to look again.
 
 mod admission;
+mod assignments;
 mod connections;
+mod manifest;
 mod payload;
 mod session;
 mod sessions;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use estiva_store::{Store, StoreError};
 use estiva_wire::server::UpgradeHandler;
 
-use sessions::Sessions;
+use sessions::{SESSIONS_MAX, Sessions};
 
 /// The server's end of the node protocol. Clones are the same one.
 #[derive(Clone)]
@@ -30,7 +32,7 @@ impl Dispatch {
     /// Over a store that has the tables of ECS. Sessions of a former process are gone: no instance is connected now.
     pub async fn open(store: Store) -> Result<Self, StoreError> {
         connections::reset(&store).await?;
-        Ok(Self(Arc::new(Sessions::new(store))))
+        Ok(Self(Arc::new(Sessions::new(store, SESSIONS_MAX))))
     }
 
     /// Tells sessions of changes, for as long as it is polled.

@@ -1,4 +1,6 @@
 //! From a task's rows to the task as nodes read it: overrides merged in, the rest as Docker's Config and HostConfig.
+//!
+//! What ECS refuses to register here (volumes, secrets, health checks, …) has no translation; credentials come with roles.
 
 use std::collections::BTreeMap;
 
@@ -172,3 +174,6 @@ fn pairs(pairs: Option<&Vec<api::KeyValuePair>>) -> BTreeMap<String, String> {
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

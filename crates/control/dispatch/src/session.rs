@@ -1,63 +1,65 @@
 //! One ACS session: a container instance is told what to run and what to stop.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_agent_protocol::acs::{
-    AgentMessage, Heartbeat, ManifestTask, Notice, Payload, ServerMessage, TaskManifest, TaskStopVerification,
+    AgentMessage, Heartbeat, Notice, Payload, ServerMessage, TaskManifest, TaskStopVerification,
     TaskStopVerificationAck,
 };
-use estiva_ecs::container_instance::table::ContainerInstanceRow;
-use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
-use estiva_model::{Timestamp, hex_id};
-use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
+use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
-use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
 
-use crate::sessions::{Dirty, Inbox, Sessions};
+use crate::assignments::{Assignments, Batch, message_id};
+use crate::sessions::{Inbox, Sessions};
 use crate::websocket::{SessionError, WebSocket};
-use crate::{admission, connections, payload};
+use crate::{admission, connections, manifest};
 
 /// AWS's agent closes a connection on which nothing has come for one to two minutes.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
-/// A node that leaves so many heartbeats unanswered is not there.
-const UNANSWERED_MAX: u32 = 2;
-/// So many tasks a payload keep it below what a frame may have.
-const TASKS_A_PAYLOAD: usize = 10;
 
 /// Serves ACS.
 pub(crate) struct Acs(pub Arc<Sessions>);
 
+impl Acs {
+    fn instance(&self, upgrade: &Upgrade) -> Result<Arc<ContainerInstanceRow>, Refusal> {
+        admission::instance(&self.0.store.view(), upgrade, "clusterArn", "containerInstanceArn")
+    }
+}
+
 #[async_trait]
 impl UpgradeHandler for Acs {
     async fn admit(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
-        admission::instance(&self.0.store.view(), upgrade, "containerInstanceArn").map(drop)
+        let instance = self.instance(upgrade)?;
+        if self.0.has_room(&instance.key()) { Ok(()) } else { Err(admission::too_many()) }
     }
 
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
-        let view = self.0.store.view();
-        // It was there a moment ago, when the connection was admitted.
-        let Ok(instance) = admission::instance(&view, &upgrade, "containerInstanceArn") else { return };
+        // Both were so a moment ago, when the connection was admitted; a node whose connection ends comes back.
+        let Ok(instance) = self.instance(&upgrade) else { return };
         let key = instance.key();
-        let Some((id, inbox)) = self.0.enter(&key) else {
-            warn!(instance = instance.arn(), "too many sessions: the node has to come back");
-            return;
-        };
-        connections::set(&self.0.store, &key, true).await;
-        info!(instance = instance.arn(), "node connected");
-        let socket = WebSocket::new(io).await;
-        let session = Session { sessions: Arc::clone(&self.0), instance, sent: HashMap::new(), unanswered: 0 };
-        let arn = session.instance.arn();
-        match session.run(socket, &inbox).await {
-            Ok(()) => info!(instance = arn, "node disconnected"),
-            Err(error) => info!(instance = arn, error = &error as &dyn std::error::Error, "node lost"),
+        let Some(seat) = self.0.enter(&key) else { return };
+        let arn = instance.arn();
+        match connections::note(&self.0, &key).await {
+            Ok(()) => {
+                info!(instance = arn, "node connected");
+                let socket = WebSocket::new(io).await;
+                match Session::new(Arc::clone(&self.0), instance).run(socket, &seat.inbox).await {
+                    Ok(reason) => info!(instance = arn, reason, "node disconnected"),
+                    Err(error) => info!(instance = arn, error = &error as &dyn std::error::Error, "node lost"),
+                }
+            }
+            // Nothing would be placed on it.
+            Err(error) => error!(instance = arn, %error, "that the node is connected was not stored; it is sent away"),
         }
-        if self.0.leave(&key, id) {
-            connections::set(&self.0.store, &key, false).await;
+        drop(seat);
+        if let Err(error) = connections::note(&self.0, &key).await {
+            error!(instance = arn, %error, "that the node is disconnected was not stored");
         }
     }
 }
@@ -65,126 +67,111 @@ impl UpgradeHandler for Acs {
 struct Session {
     sessions: Arc<Sessions>,
     instance: Arc<ContainerInstanceRow>,
-    /// What was last sent of each task, by key; tasks that have ended are not in it.
-    sent: HashMap<String, DesiredStatus>,
-    unanswered: u32,
+    assignments: Assignments,
 }
 
 impl Session {
-    async fn run(mut self, mut socket: WebSocket, inbox: &Inbox) -> Result<(), SessionError> {
-        let mut heartbeats: Interval = interval(HEARTBEAT_INTERVAL);
+    fn new(sessions: Arc<Sessions>, instance: Arc<ContainerInstanceRow>) -> Self {
+        let assignments = Assignments::new(instance.key());
+        Self { sessions, instance, assignments }
+    }
+
+    /// Speaks with the node until one side has enough; says why.
+    async fn run(mut self, mut socket: WebSocket<UpgradedIo>, inbox: &Inbox) -> Result<&'static str, SessionError> {
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut manifest_due = true;
         let sessions = Arc::clone(&self.sessions);
         let closed = sessions.closed();
         tokio::pin!(closed);
-        loop {
+        let (last, reason) = loop {
             tokio::select! {
                 dirty = inbox.take() => {
                     if dirty.superseded {
-                        socket.close().await;
-                        return Ok(());
+                        break (None, "another session of the node has taken over");
                     }
-                    for message in self.assignments(&dirty) {
-                        socket.send(message.encode()).await?;
+                    let view = sessions.store.view();
+                    if !self.is_active(&view) {
+                        let notice = notice("the container instance is deregistered");
+                        break (Some(ServerMessage::InactiveInstance(notice)), "deregistered");
                     }
+                    let batches = self.assignments.news(&view, &dirty);
+                    self.send(&mut socket, batches).await?;
                     if std::mem::take(&mut manifest_due) {
                         socket.send(self.manifest().encode()).await?;
                     }
                 }
                 _ = heartbeats.tick() => {
-                    if self.unanswered >= UNANSWERED_MAX {
-                        return Err(SessionError::Silent);
-                    }
-                    self.unanswered += 1;
                     let heartbeat = Heartbeat { healthy: true, message_id: message_id() };
-                    socket.send(ServerMessage::Heartbeat(heartbeat).encode()).await?;
+                    socket.beat(ServerMessage::Heartbeat(heartbeat).encode()).await?;
+                    let batches = self.assignments.retry(&sessions.store.view());
+                    self.send(&mut socket, batches).await?;
                 }
                 text = socket.next() => {
-                    let Some(text) = text? else { return Ok(()) };
+                    let Some(text) = text? else { return Ok("the node closed the connection") };
                     if let Some(answer) = self.take(&text) {
                         socket.send(answer.encode()).await?;
                     }
                 }
                 () = &mut closed => {
-                    let notice = Notice { message: "the server is going down".to_owned() };
-                    socket.send(ServerMessage::Close(notice).encode()).await?;
-                    socket.close().await;
-                    return Ok(());
+                    let notice = notice("the server is going down");
+                    break (Some(ServerMessage::Close(notice)), "the server is going down");
                 }
             }
-        }
-    }
-
-    /// What the node has to be told so that it knows what is wanted of the tasks in question.
-    fn assignments(&mut self, dirty: &Dirty) -> Vec<ServerMessage> {
-        let view = self.sessions.store.view();
-        let rows: Vec<Arc<TaskRow>> = if dirty.all {
-            self.sent.clear();
-            view.index::<TaskRow>(BY_CONTAINER_INSTANCE, &self.instance.key()).collect()
-        } else {
-            dirty.tasks.iter().filter_map(|key| view.get::<TaskRow>(key)).collect()
         };
-        let mut tasks = Vec::new();
-        for row in rows {
-            let key = row.key();
-            let Some(wanted) = self.news_of(&view, &row, &key) else { continue };
-            let Some(task) = payload::task(&view, &row, wanted) else {
-                warn!(task = row.arn(), "the task's definition is gone; its node is not told of it");
-                continue;
-            };
-            self.sent.insert(key, wanted);
-            tasks.push(task);
+        if let Some(last) = last {
+            socket.send(last.encode()).await?;
         }
-        tasks.chunks(TASKS_A_PAYLOAD).map(|tasks| self.payload(tasks.to_vec())).collect()
+        socket.close().await;
+        Ok(reason)
     }
 
-    /// What the node has to be told of a task; `None` if it knows.
-    fn news_of(&mut self, view: &Snapshot, row: &TaskRow, key: &str) -> Option<DesiredStatus> {
-        let status = view.get::<TaskStatusRow>(key)?.state.last_status;
-        if status == TaskStatus::Stopped {
-            self.sent.remove(key);
-            return None;
+    async fn send(&self, socket: &mut WebSocket<UpgradedIo>, batches: Vec<Batch>) -> Result<(), SessionError> {
+        for batch in batches {
+            socket.send(self.payload(batch).encode()).await?;
         }
-        // A task that runs is known to its node.
-        let known = row.desired_status == DesiredStatus::Running && status >= TaskStatus::Running;
-        let news = !known && self.sent.get(key) != Some(&row.desired_status);
-        news.then_some(row.desired_status)
+        Ok(())
     }
 
-    fn payload(&self, tasks: Vec<estiva_agent_protocol::task::Task>) -> ServerMessage {
+    fn is_active(&self, view: &Snapshot) -> bool {
+        let row = view.get::<ContainerInstanceRow>(&self.instance.key());
+        row.is_some_and(|row| row.status != ContainerInstanceStatus::Inactive)
+    }
+
+    fn payload(&self, batch: Batch) -> ServerMessage {
         ServerMessage::Payload(Payload {
             cluster_arn: self.cluster_arn(),
             container_instance_arn: self.instance.arn(),
-            message_id: message_id(),
+            message_id: batch.message_id,
             seq_num: self.sessions.next_generation(),
             generated_at: Timestamp::now().as_millis(),
-            tasks,
+            tasks: batch.tasks,
         })
     }
 
     fn manifest(&self) -> ServerMessage {
-        let view = self.sessions.store.view();
-        let rows = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, &self.instance.key());
-        let live = rows.filter(|row| is_wanted(&view, row));
         ServerMessage::TaskManifest(TaskManifest {
             message_id: message_id(),
             cluster_arn: self.cluster_arn(),
             container_instance_arn: self.instance.arn(),
             generated_at: Timestamp::now().as_millis(),
             timeline: self.sessions.next_generation(),
-            tasks: live.map(|row| manifest_task(&row)).collect(),
+            tasks: manifest::tasks(&self.sessions.store.view(), &self.instance.key()),
         })
     }
 
+    /// Takes in what the node says; gives the answer, if there is one.
     fn take(&mut self, text: &str) -> Option<ServerMessage> {
         let instance = self.instance.arn();
         match AgentMessage::decode(text) {
-            Ok(AgentMessage::HeartbeatAck(_)) => self.unanswered = 0,
+            // That the node is there was noted when the frame came.
+            Ok(AgentMessage::HeartbeatAck(_) | AgentMessage::CredentialsAck(_)) => {}
             Ok(AgentMessage::Ack(ack)) => debug!(instance, message = ack.message_id, "acknowledged"),
-            // It is sent again when the node connects again; sent at once, it would be refused for the same reason.
-            Ok(AgentMessage::Nack(nack)) => warn!(instance, reason = nack.reason, "the node refuses tasks"),
-            Ok(AgentMessage::CredentialsAck(_)) => {}
+            // At once it would be refused for the same reason: it is sent again with the next heartbeat.
+            Ok(AgentMessage::Nack(nack)) => {
+                warn!(instance, reason = nack.reason, "the node could not take its tasks; it is asked again");
+                self.assignments.refuse(&nack.message_id);
+            }
             Ok(AgentMessage::TaskStopVerification(candidates)) => return Some(self.verify(candidates)),
             Err(error) => {
                 warn!(instance, error = &error as &dyn std::error::Error, "a message from the node cannot be read");
@@ -195,19 +182,14 @@ impl Session {
 
     /// Of the tasks that the node would stop, those that it may.
     fn verify(&self, candidates: TaskStopVerification) -> ServerMessage {
-        let view = self.sessions.store.view();
-        let of_instance = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, &self.instance.key());
-        let wanted: Vec<String> = of_instance.filter(|row| is_wanted(&view, row)).map(|row| row.arn()).collect();
-        let surplus = candidates.stop_candidates.into_iter().filter(|task| !wanted.contains(&task.task_arn));
-        let stop_tasks: Vec<_> = surplus.collect();
-        for task in &stop_tasks {
-            warn!(instance = self.instance.arn(), task = task.task_arn, "the node has a task that is none of its own");
+        let message_id = candidates.message_id.clone();
+        let stop_tasks = manifest::surplus(&self.sessions.store.view(), &self.instance.key(), candidates);
+        if !stop_tasks.is_empty() {
+            let instance = self.instance.arn();
+            warn!(instance, tasks = stop_tasks.len(), "the node stops tasks that are none of its own");
         }
-        ServerMessage::TaskStopVerificationAck(TaskStopVerificationAck {
-            message_id: candidates.message_id,
-            generated_at: Timestamp::now().as_millis(),
-            stop_tasks,
-        })
+        let generated_at = Timestamp::now().as_millis();
+        ServerMessage::TaskStopVerificationAck(TaskStopVerificationAck { message_id, generated_at, stop_tasks })
     }
 
     fn cluster_arn(&self) -> String {
@@ -215,19 +197,6 @@ impl Session {
     }
 }
 
-fn is_wanted(view: &Snapshot, row: &TaskRow) -> bool {
-    let status = view.get::<TaskStatusRow>(&row.key());
-    status.is_some_and(|row| row.state.last_status != TaskStatus::Stopped)
-}
-
-fn manifest_task(row: &TaskRow) -> ManifestTask {
-    ManifestTask {
-        task_arn: row.arn(),
-        task_cluster_arn: row.scope.arn(format!("cluster/{}", row.cluster)),
-        desired_status: row.desired_status.as_str().to_owned(),
-    }
-}
-
-fn message_id() -> String {
-    hex_id(&mut rand::rng(), 32)
+fn notice(message: &str) -> Notice {
+    Notice { message: message.to_owned() }
 }

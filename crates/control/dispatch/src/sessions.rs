@@ -4,18 +4,24 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
-use estiva_store::{Change, Snapshot, Store, WatchError};
-use tokio::sync::{Notify, watch};
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_store::{Change, Row, Snapshot, Store, WatchError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-/// Sessions at one time; a node that comes later backs off.
-const SESSIONS_MAX: usize = 20_000;
+/// ACS sessions at one time, and likewise TCS sessions; a node that comes later backs off.
+pub(crate) const SESSIONS_MAX: usize = 20_000;
+/// Tasks that a session is told of one by one; beyond that it looks at all tasks of its instance.
+const DIRTY_TASKS_MAX: usize = 1024;
 
 pub(crate) struct Sessions {
     pub store: Store,
     by_instance: Mutex<HashMap<String, Registered>>,
     next_id: AtomicU64,
     newest_generation: AtomicI64,
+    most: usize,
+    telemetry: Arc<Semaphore>,
     closed: watch::Sender<bool>,
 }
 
@@ -37,8 +43,40 @@ pub(crate) struct Dirty {
     pub all: bool,
     /// Keys of tasks.
     pub tasks: BTreeSet<String>,
+    /// The container instance itself.
+    pub instance: bool,
     /// Another session has taken over.
     pub superseded: bool,
+}
+
+impl Dirty {
+    fn add(&mut self, task: &str) {
+        if self.tasks.len() >= DIRTY_TASKS_MAX {
+            self.tasks.clear();
+            self.all = true;
+        }
+        if !self.all {
+            self.tasks.insert(task.to_owned());
+        }
+    }
+}
+
+/// A session's place among all: given up when it is dropped.
+pub(crate) struct Seat {
+    sessions: Arc<Sessions>,
+    instance: String,
+    id: u64,
+    /// Of this session.
+    pub inbox: Arc<Inbox>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = lock(&self.sessions.by_instance);
+        if seats.get(&self.instance).is_some_and(|seat| seat.id == self.id) {
+            seats.remove(&self.instance);
+        }
+    }
 }
 
 impl Inbox {
@@ -60,40 +98,54 @@ impl Inbox {
 }
 
 impl Sessions {
-    pub fn new(store: Store) -> Self {
+    /// `sessions_max` is [`SESSIONS_MAX`] but for tests.
+    pub fn new(store: Store, sessions_max: usize) -> Self {
         Self {
             store,
             by_instance: Mutex::default(),
             next_id: AtomicU64::new(1),
             newest_generation: AtomicI64::new(0),
+            most: sessions_max,
+            telemetry: Arc::new(Semaphore::new(sessions_max)),
             closed: watch::Sender::new(false),
         }
     }
 
+    /// Whether an instance may have a session now.
+    pub fn has_room(&self, instance: &str) -> bool {
+        let seats = lock(&self.by_instance);
+        seats.len() < self.most || seats.contains_key(instance)
+    }
+
     /// A new session of an instance takes over from its former one. `None` while there are too many.
-    pub fn enter(&self, instance: &str) -> Option<(u64, Arc<Inbox>)> {
+    pub fn enter(self: &Arc<Self>, instance: &str) -> Option<Seat> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::default());
         inbox.mark(|dirty| dirty.all = true);
-        let mut sessions = lock(&self.by_instance);
-        if sessions.len() >= SESSIONS_MAX && !sessions.contains_key(instance) {
+        let mut seats = lock(&self.by_instance);
+        if seats.len() >= self.most && !seats.contains_key(instance) {
             return None;
         }
-        let former = sessions.insert(instance.to_owned(), Registered { id, inbox: Arc::clone(&inbox) });
+        let former = seats.insert(instance.to_owned(), Registered { id, inbox: Arc::clone(&inbox) });
         if let Some(former) = former {
             former.inbox.mark(|dirty| dirty.superseded = true);
         }
-        Some((id, inbox))
+        Some(Seat { sessions: Arc::clone(self), instance: instance.to_owned(), id, inbox })
     }
 
-    /// Whether the session was still the instance's own one.
-    pub fn leave(&self, instance: &str, id: u64) -> bool {
-        let mut sessions = lock(&self.by_instance);
-        let current = sessions.get(instance).is_some_and(|session| session.id == id);
-        if current {
-            sessions.remove(instance);
-        }
-        current
+    /// Whether the instance has a session.
+    pub fn has(&self, instance: &str) -> bool {
+        lock(&self.by_instance).contains_key(instance)
+    }
+
+    /// Whether there is room for one more TCS session.
+    pub fn has_room_for_telemetry(&self) -> bool {
+        self.telemetry.available_permits() > 0
+    }
+
+    /// Held by a TCS session. `None` while there are too many.
+    pub fn enter_telemetry(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.telemetry).try_acquire_owned().ok()
     }
 
     /// A generation larger than any before it, those of former processes included: each change of the store is worth
@@ -128,12 +180,17 @@ impl Sessions {
     fn route(&self, changes: &[Change]) {
         let view = self.store.view();
         for change in changes {
-            let Some(instance) = instance_of(&view, change) else { continue };
-            if let Some(session) = lock(&self.by_instance).get(&instance) {
-                session.inbox.mark(|dirty| {
-                    dirty.tasks.insert(change.key.to_string());
-                });
+            if let Some(instance) = instance_of_task(&view, change) {
+                self.mark(&instance, |dirty| dirty.add(&change.key));
+            } else if is_end_of_instance(change) {
+                self.mark(&change.key, |dirty| dirty.instance = true);
             }
+        }
+    }
+
+    fn mark(&self, instance: &str, mark: impl FnOnce(&mut Dirty)) {
+        if let Some(session) = lock(&self.by_instance).get(instance) {
+            session.inbox.mark(mark);
         }
     }
 
@@ -149,16 +206,28 @@ impl Sessions {
     }
 }
 
-/// The instance whose session has to look at a changed row.
-fn instance_of(view: &Snapshot, change: &Change) -> Option<String> {
+/// The instance whose session has to look at a changed task. Of what is observed, only the end of a task matters.
+fn instance_of_task(view: &Snapshot, change: &Change) -> Option<String> {
     if let Some(task) = change.row::<TaskRow>() {
         return task.after.or(task.before).map(|row| row.container_instance_key());
     }
-    change.row::<TaskStatusRow>()?;
-    view.get::<TaskRow>(&change.key).map(|row| row.container_instance_key())
+    let status = change.row::<TaskStatusRow>()?.after?;
+    if status.state.last_status != TaskStatus::Stopped {
+        return None;
+    }
+    view.get::<TaskRow>(&status.key()).map(|row| row.container_instance_key())
+}
+
+/// Whether a container instance is no more.
+fn is_end_of_instance(change: &Change) -> bool {
+    let Some(instance) = change.row::<ContainerInstanceRow>() else { return false };
+    instance.after.is_none_or(|row| row.status == ContainerInstanceStatus::Inactive)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing between lock and unlock can leave it half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

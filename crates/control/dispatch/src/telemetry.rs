@@ -22,10 +22,13 @@ pub(crate) struct Tcs(pub Arc<Sessions>);
 #[async_trait]
 impl UpgradeHandler for Tcs {
     async fn admit(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
-        admission::instance(&self.0.store.view(), upgrade, "containerInstance").map(drop)
+        admission::instance(&self.0.store.view(), upgrade, "cluster", "containerInstance")?;
+        if self.0.has_room_for_telemetry() { Ok(()) } else { Err(admission::too_many()) }
     }
 
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
+        // There was a moment ago; a node whose connection ends comes back.
+        let Some(_permit) = self.0.enter_telemetry() else { return };
         let instance = upgrade.parameter("containerInstance").unwrap_or_default();
         let mut socket = WebSocket::new(io).await;
         tokio::select! {
@@ -39,13 +42,15 @@ impl UpgradeHandler for Tcs {
     }
 }
 
-async fn acknowledge(socket: &mut WebSocket, instance: &str) -> Result<(), SessionError> {
+async fn acknowledge(socket: &mut WebSocket<UpgradedIo>, instance: &str) -> Result<(), SessionError> {
     let mut heartbeats = interval(HEARTBEAT_INTERVAL);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = heartbeats.tick() => {
-                socket.send(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
+                socket.beat(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
+                // TCS has no answer to a heartbeat, and a node with nothing to tell may be silent.
+                socket.ping().await?;
             }
             text = socket.next() => {
                 let Some(text) = text? else { return Ok(()) };

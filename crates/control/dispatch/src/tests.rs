@@ -1,1 +1,9 @@
-//! Tests of the crate as a whole.
+//! Dispatch behind a real edge on a loopback port, over a store in memory, with a node at the other end of the WebSocket.
+
+mod admission;
+mod bench;
+mod connections;
+mod hostile;
+mod manifest;
+mod payloads;
+mod telemetry;

@@ -1,17 +1,19 @@
-//! A session's WebSocket: texts in and out, within bounds.
+//! A session's WebSocket: texts in and out, within bounds, and whether the node is still there.
 
 use std::time::Duration;
 
 use estiva_agent_protocol::FRAME_BYTES_MAX;
-use estiva_wire::server::UpgradedIo;
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// A node that does not read for this long is not there.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// A node of which nothing comes after so many heartbeats is not there.
+const UNANSWERED_MAX: u32 = 2;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -20,24 +22,30 @@ pub(crate) enum SessionError {
     SendTimedOut,
     #[error("the WebSocket broke")]
     WebSocket(#[from] Box<Error>),
-    #[error("the node did not answer two heartbeats")]
+    #[error("the node did not answer {UNANSWERED_MAX} heartbeats")]
     Silent,
 }
 
 /// One WebSocket.
-pub(crate) struct WebSocket(WebSocketStream<UpgradedIo>);
+pub(crate) struct WebSocket<S> {
+    stream: WebSocketStream<S>,
+    /// Heartbeats since the last frame from the node.
+    unanswered: u32,
+}
 
-impl WebSocket {
-    pub async fn new(io: UpgradedIo) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    pub async fn new(io: S) -> Self {
         let limit = Some(FRAME_BYTES_MAX);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
-        Self(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
+        Self { stream: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await, unanswered: 0 }
     }
 
     /// The next text; `None` when the node has closed the connection. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<String>, SessionError> {
         loop {
-            match self.0.next().await.transpose().map_err(Box::new)? {
+            let message = self.stream.next().await.transpose().map_err(Box::new)?;
+            self.unanswered = 0;
+            match message {
                 None | Some(Message::Close(_)) => return Ok(None),
                 Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
                 Some(_) => {}
@@ -46,12 +54,90 @@ impl WebSocket {
     }
 
     pub async fn send(&mut self, text: String) -> Result<(), SessionError> {
-        let sent = timeout(SEND_TIMEOUT, self.0.send(Message::text(text))).await;
-        Ok(sent.map_err(|_| SessionError::SendTimedOut)?.map_err(Box::new)?)
+        self.write(Message::text(text)).await
+    }
+
+    /// Sends a heartbeat, unless too many have been sent since the node was last heard of.
+    pub async fn beat(&mut self, heartbeat: String) -> Result<(), SessionError> {
+        if self.unanswered >= UNANSWERED_MAX {
+            return Err(SessionError::Silent);
+        }
+        self.unanswered += 1;
+        self.send(heartbeat).await
+    }
+
+    /// Asks for a sign of life that every WebSocket gives, whatever is spoken over it.
+    pub async fn ping(&mut self) -> Result<(), SessionError> {
+        self.write(Message::Ping(Bytes::new())).await
     }
 
     pub async fn close(mut self) {
         // Whoever is not there any more need not be told.
-        let _ = timeout(SEND_TIMEOUT, self.0.close(None)).await;
+        let _ = timeout(SEND_TIMEOUT, self.stream.close(None)).await;
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), SessionError> {
+        let sent = timeout(SEND_TIMEOUT, self.stream.send(message)).await;
+        Ok(sent.map_err(|_| SessionError::SendTimedOut)?.map_err(Box::new)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    async fn pair() -> (WebSocket<DuplexStream>, WebSocketStream<DuplexStream>) {
+        let (server, client) = tokio::io::duplex(1 << 16);
+        (WebSocket::new(server).await, WebSocketStream::from_raw_socket(client, Role::Client, None).await)
+    }
+
+    #[tokio::test]
+    async fn a_node_that_answers_no_heartbeat_is_not_there() {
+        let (mut server, _client) = pair().await;
+        for _ in 0..UNANSWERED_MAX {
+            server.beat("beat".to_owned()).await.unwrap();
+        }
+        assert!(matches!(server.beat("beat".to_owned()).await, Err(SessionError::Silent)));
+    }
+
+    #[tokio::test]
+    async fn whatever_comes_from_a_node_is_a_sign_of_life() {
+        let (mut server, mut client) = pair().await;
+        for _ in 0..3 * UNANSWERED_MAX {
+            server.beat("beat".to_owned()).await.unwrap();
+            client.send(Message::text("here")).await.unwrap();
+            assert_eq!(server.next().await.unwrap().as_deref(), Some("here"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ping_alone_makes_a_node_answer() {
+        let (mut server, mut client) = pair().await;
+        for _ in 0..UNANSWERED_MAX {
+            server.beat("beat".to_owned()).await.unwrap();
+        }
+        server.ping().await.unwrap();
+        // The client answers the ping while it reads, up to the end.
+        let reading = tokio::spawn(async move {
+            while let Some(Ok(message)) = client.next().await {
+                if message.is_ping() {
+                    client.send(Message::text("end")).await.unwrap();
+                }
+            }
+        });
+        assert_eq!(server.next().await.unwrap().as_deref(), Some("end"));
+        server.beat("beat".to_owned()).await.unwrap();
+        reading.abort();
+    }
+
+    #[tokio::test]
+    async fn a_frame_without_measure_ends_the_session() {
+        let (mut server, mut client) = pair().await;
+        let sending =
+            tokio::spawn(async move { client.send(Message::text("x".repeat(FRAME_BYTES_MAX + 1))).await.is_ok() });
+        assert!(matches!(server.next().await, Err(SessionError::WebSocket(_))));
+        sending.abort();
     }
 }

@@ -1,0 +1,121 @@
+//! What a node has been told of its tasks, and what it has still to be told: the difference to a snapshot.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use estiva_agent_protocol::task::Task;
+use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
+use estiva_model::hex_id;
+use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
+use estiva_store::{Row, Snapshot};
+
+use crate::payload;
+use crate::sessions::Dirty;
+
+/// So many tasks a payload keep it below what a frame may have.
+const TASKS_A_PAYLOAD: usize = 10;
+
+/// Tasks of one payload.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub message_id: String,
+    pub tasks: Vec<Task>,
+}
+
+/// One session's account of what it has sent. A new session has sent nothing, so that after a reconnect a node hears of
+/// all its tasks again, whether or not it acknowledged them; within a session the connection loses nothing.
+pub(crate) struct Assignments {
+    /// The container instance's key.
+    instance: String,
+    /// By the task's key; tasks that have ended are not in it.
+    sent: HashMap<String, Sent>,
+    /// Keys of tasks that the node could not take.
+    refused: BTreeSet<String>,
+}
+
+struct Sent {
+    desired: DesiredStatus,
+    message_id: String,
+}
+
+impl Assignments {
+    pub fn new(instance: String) -> Self {
+        Self { instance, sent: HashMap::new(), refused: BTreeSet::new() }
+    }
+
+    /// What the node has to be told so that it knows what is wanted of the tasks in question.
+    pub fn news(&mut self, view: &Snapshot, dirty: &Dirty) -> Vec<Batch> {
+        let rows: Vec<Arc<TaskRow>> = if dirty.all {
+            self.sent.retain(|key, _| view.contains::<TaskRow>(key));
+            view.index::<TaskRow>(BY_CONTAINER_INSTANCE, &self.instance).collect()
+        } else {
+            dirty.tasks.iter().filter_map(|key| self.row(view, key)).collect()
+        };
+        let mut news = Vec::new();
+        for row in rows {
+            let key = row.key();
+            if !self.is_news(view, &row, &key) {
+                continue;
+            }
+            let Some(task) = payload::task(view, &row, row.desired_status) else {
+                tracing::warn!(task = row.arn(), "the task's definition is gone; its node is not told of it");
+                continue;
+            };
+            news.push((key, row.desired_status, task));
+        }
+        let mut batches = Vec::new();
+        let mut news = news.into_iter().peekable();
+        while news.peek().is_some() {
+            let message_id = message_id();
+            let batch = news.by_ref().take(TASKS_A_PAYLOAD).map(|(key, desired, task)| {
+                self.sent.insert(key, Sent { desired, message_id: message_id.clone() });
+                task
+            });
+            let tasks = batch.collect();
+            batches.push(Batch { message_id, tasks });
+        }
+        batches
+    }
+
+    /// The node could not take a payload.
+    pub fn refuse(&mut self, message_id: &str) {
+        let refused = self.sent.iter().filter(|(_, sent)| sent.message_id == message_id);
+        self.refused.extend(refused.map(|(key, _)| key.clone()));
+    }
+
+    /// What the node could not take, once more, as far as it is still news.
+    pub fn retry(&mut self, view: &Snapshot) -> Vec<Batch> {
+        let tasks = std::mem::take(&mut self.refused);
+        for key in &tasks {
+            self.sent.remove(key);
+        }
+        self.news(view, &Dirty { tasks, ..Dirty::default() })
+    }
+
+    fn row(&mut self, view: &Snapshot, key: &str) -> Option<Arc<TaskRow>> {
+        let row = view.get::<TaskRow>(key);
+        if row.is_none() {
+            self.sent.remove(key);
+        }
+        row
+    }
+
+    fn is_news(&mut self, view: &Snapshot, row: &TaskRow, key: &str) -> bool {
+        if is_live(view, row) {
+            return self.sent.get(key).is_none_or(|sent| sent.desired != row.desired_status);
+        }
+        self.sent.remove(key);
+        false
+    }
+}
+
+/// Whether a task has not ended: its node ought to know it.
+pub(crate) fn is_live(view: &Snapshot, row: &TaskRow) -> bool {
+    let status = view.get::<TaskStatusRow>(&row.key());
+    status.is_some_and(|row| row.state.last_status != TaskStatus::Stopped)
+}
+
+/// Unique to the message.
+pub(crate) fn message_id() -> String {
+    hex_id(&mut rand::rng(), 32)
+}

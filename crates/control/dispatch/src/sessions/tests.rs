@@ -1,0 +1,74 @@
+//! Seats, inboxes and generations, without a socket.
+
+use estiva_store::Schema;
+use estiva_store::backend::Memory;
+
+use super::*;
+
+fn sessions() -> Arc<Sessions> {
+    let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).unwrap();
+    Arc::new(Sessions::new(store, SESSIONS_MAX))
+}
+
+#[tokio::test]
+async fn a_session_begins_by_looking_at_everything() {
+    let seat = sessions().enter("i").unwrap();
+    assert_eq!(seat.inbox.take().await, Dirty { all: true, ..Dirty::default() });
+}
+
+#[tokio::test]
+async fn what_is_marked_while_nobody_looks_is_kept_once() {
+    let sessions = sessions();
+    let seat = sessions.enter("i").unwrap();
+    seat.inbox.take().await;
+    for task in ["b", "a", "b"] {
+        sessions.mark("i", |dirty| dirty.add(task));
+    }
+    sessions.mark("another", |dirty| dirty.add("c"));
+    let tasks = ["a", "b"].map(str::to_owned).into();
+    assert_eq!(seat.inbox.take().await, Dirty { tasks, ..Dirty::default() });
+}
+
+#[tokio::test]
+async fn too_many_tasks_to_name_are_all_tasks() {
+    let sessions = sessions();
+    let seat = sessions.enter("i").unwrap();
+    seat.inbox.take().await;
+    for task in 0..DIRTY_TASKS_MAX {
+        sessions.mark("i", |dirty| dirty.add(&task.to_string()));
+    }
+    assert!(!lock(&seat.inbox.dirty).all);
+    sessions.mark("i", |dirty| dirty.add("one more"));
+    sessions.mark("i", |dirty| dirty.add("and another"));
+    assert_eq!(seat.inbox.take().await, Dirty { all: true, ..Dirty::default() });
+}
+
+#[tokio::test]
+async fn the_end_of_a_former_session_leaves_the_current_one() {
+    let sessions = sessions();
+    let former = sessions.enter("i").unwrap();
+    let current = sessions.enter("i").unwrap();
+    assert!(former.inbox.take().await.superseded);
+    drop(former);
+    assert!(sessions.has("i"));
+    drop(current);
+    assert!(!sessions.has("i"));
+}
+
+#[test]
+fn generations_only_grow() {
+    let sessions = sessions();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let sessions = Arc::clone(&sessions);
+            std::thread::spawn(move || (0..1000).map(|_| sessions.next_generation()).collect::<Vec<_>>())
+        })
+        .collect();
+    let mut all = BTreeSet::new();
+    for thread in threads {
+        let given = thread.join().unwrap();
+        assert!(given.is_sorted_by(|a, b| a < b));
+        all.extend(given);
+    }
+    assert_eq!(all.len(), 4000);
+}
