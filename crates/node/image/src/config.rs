@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// An image has at most so many layers: what overlayfs takes in one mount, with room to spare.
-pub(crate) const LAYERS_MAX: usize = 127;
+/// An image has at most so many layers; overlayfs takes 500 in one mount.
+pub(crate) const LAYERS_MAX: usize = 128;
 /// Manifests and configurations are a few KiB; registries refuse more than this.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 4 << 20;
 
@@ -37,7 +37,7 @@ pub(crate) struct Index {
 }
 
 /// A manifest: a configuration and layers. Docker's schema 2 has the same form.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Manifest {
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
@@ -62,12 +62,37 @@ pub(crate) struct Platform {
     pub architecture: String,
 }
 
-/// An index or a manifest: which it is, its members tell.
+/// An index or a manifest: which it is, its members tell. One that has those of both means one thing to us and another
+/// to whoever checked it, and is refused (CVE-2021-41190).
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "RawDocument")]
 pub(crate) enum Document {
     Index(Index),
     Manifest(Manifest),
+}
+
+#[derive(Debug, Deserialize)]
+struct RawDocument {
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+}
+
+impl TryFrom<RawDocument> for Document {
+    type Error = &'static str;
+
+    fn try_from(raw: RawDocument) -> Result<Self, Self::Error> {
+        match raw {
+            RawDocument { manifests: Some(manifests), config: None, layers: None } => {
+                Ok(Self::Index(Index { manifests }))
+            }
+            RawDocument { manifests: None, config: Some(config), layers: Some(layers) } => {
+                Ok(Self::Manifest(Manifest { config, layers }))
+            }
+            RawDocument { manifests: None, .. } => Err("it is no manifest of OCI's or of Docker's schema 2"),
+            RawDocument { .. } => Err("it is both a manifest and an index"),
+        }
+    }
 }
 
 /// An image's configuration file.
@@ -115,11 +140,15 @@ impl ConfigFile {
 impl Index {
     /// The manifest for this machine; one that names no platform is for every one.
     pub fn for_this_machine(&self) -> Option<&Descriptor> {
-        let fits = |descriptor: &&Descriptor| {
-            descriptor.platform.as_ref().is_some_and(|it| it.os == "linux" && it.architecture == architecture())
-        };
+        let fits = |descriptor: &&Descriptor| descriptor.platform.as_ref().is_some_and(Platform::is_this_machine);
         let unnamed = |descriptor: &&Descriptor| descriptor.platform.is_none();
         self.manifests.iter().find(fits).or_else(|| self.manifests.iter().find(unnamed))
+    }
+}
+
+impl Platform {
+    pub fn is_this_machine(&self) -> bool {
+        self.os == "linux" && self.architecture == architecture()
     }
 }
 
@@ -129,5 +158,45 @@ pub(crate) fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_an_index_or_a_manifest_and_not_both() {
+        let document = |json: &str| serde_json::from_str::<Document>(json);
+        let some = format!(r#"{{"digest":"{}","size":2}}"#, Digest::of(b"{}"));
+        assert!(matches!(document(r#"{"manifests":[]}"#), Ok(Document::Index(_))));
+        let manifest = document(&format!(r#"{{"config":{some},"layers":[{some}]}}"#));
+        assert!(matches!(manifest, Ok(Document::Manifest(manifest)) if manifest.layers.len() == 1));
+        for refused in [
+            format!(r#"{{"manifests":[{some}],"config":{some},"layers":[]}}"#),
+            format!(r#"{{"manifests":[{some}],"layers":[]}}"#),
+            r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(),
+            "[]".to_owned(),
+        ] {
+            assert!(document(&refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_manifest_for_this_machine_is_chosen() {
+        let digests = [b"0", b"1", b"2"].map(|bytes| Digest::of(bytes).to_string());
+        let entry = |digest: &str, os: &str, architecture: &str| {
+            format!(r#"{{"digest":"{digest}","size":1,"platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#)
+        };
+        let others = [entry(&digests[0], "windows", architecture()), entry(&digests[1], "linux", "vax")].join(",");
+        let chosen = |list: &str| {
+            let index: Index = serde_json::from_str(&format!(r#"{{"manifests":[{list}]}}"#)).unwrap();
+            index.for_this_machine().map(|descriptor| descriptor.digest.to_string())
+        };
+        assert_eq!(chosen(&others), None);
+        let ours = format!("{others},{}", entry(&digests[2], "linux", architecture()));
+        assert_eq!(chosen(&ours).as_ref(), Some(&digests[2]));
+        let unnamed = format!(r#"{others},{{"digest":"{}","size":1}}"#, digests[2]);
+        assert_eq!(chosen(&unnamed).as_ref(), Some(&digests[2]));
     }
 }

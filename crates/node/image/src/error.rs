@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::ParseDigestError;
-use crate::reference::ParseReferenceError;
+use crate::reference::{ParseReferenceError, Reference};
 use crate::unpack::UnpackError;
 
 /// A file of the images' directory could not be used.
@@ -116,7 +116,7 @@ pub enum ContentError {
         config: usize,
     },
     /// There is nothing for this machine.
-    #[error("the image has nothing for linux/{0}")]
+    #[error("no matching manifest for linux/{0} in the manifest list entries")]
     Platform(&'static str),
     /// A layer could not be unpacked.
     #[error("layer {digest}")]
@@ -200,6 +200,12 @@ pub enum ImportError {
     Content(#[from] ContentError),
 }
 
+impl From<FileError> for ImportError {
+    fn from(error: FileError) -> Self {
+        Self::Content(error.into())
+    }
+}
+
 /// An image was not pulled. The text with its sources is what a task's stoppedReason says behind
 /// `CannotPullContainerError`.
 #[derive(Debug, thiserror::Error)]
@@ -208,10 +214,12 @@ pub enum PullError {
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
     /// The registry does not have it.
-    #[error("pull image {reference}: not found: {detail}")]
+    #[error("pull image {reference}: not found ({status}): {detail}")]
     NotFound {
         /// The image.
         reference: String,
+        /// The HTTP status.
+        status: u16,
         /// What the registry said.
         detail: String,
     },
@@ -274,6 +282,12 @@ pub enum PullError {
 }
 
 impl PullError {
+    /// A fault of the image, or of the disk it was to go to.
+    pub(crate) fn content(reference: &Reference, source: ContentError) -> Self {
+        let reference = reference.familiar();
+        if source.is_no_space() { Self::NoSpace { reference, source } } else { Self::Content { reference, source } }
+    }
+
     /// The registry could not be asked: what is there already may serve.
     pub(crate) fn is_unreachable(&self) -> bool {
         match self {

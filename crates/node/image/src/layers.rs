@@ -1,6 +1,7 @@
 //! Layers: unpacked once, checked against the digest of their contents, shared by all images that have them.
 
-use std::fs::{self, File};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -27,14 +28,7 @@ pub(crate) fn install(
     let temporary = directory.temporary()?;
     let root = temporary.root("layer")?;
     let failed = |source| ContentError::Layer { digest: diff_id.to_string(), source };
-    let unreadable = |source| failed(UnpackError::Archive { source });
-    let mut stream = HashingReader::new(decompressed(blob).map_err(unreadable)?);
-    unpack::unpack(&mut stream, &root, limits).map_err(failed)?;
-    let found = stream.finish(PADDING_BYTES_MAX).map_err(unreadable)?;
-    let found = found.ok_or_else(|| ContentError::TooLarge {
-        what: format!("what follows the archive of layer {diff_id}"),
-        max: format!("{PADDING_BYTES_MAX} bytes"),
-    })?;
+    let found = unpack_hashing(blob, &root, limits).map_err(failed)?;
     if found != *diff_id {
         return Err(ContentError::Digest {
             what: "an unpacked layer".to_owned(),
@@ -45,34 +39,30 @@ pub(crate) fn install(
     Ok(temporary.publish("layer", &place)?)
 }
 
-/// Unpacks a root file system whose digest nobody knows yet, and tells it. Blocks.
-pub(crate) fn install_unnamed(directory: &Directory, archive: File, limits: Limits) -> Result<Digest, ContentError> {
-    let temporary = directory.temporary()?;
-    let root = temporary.root("layer")?;
-    let failed = |source| ContentError::Layer { digest: "of the root file system".to_owned(), source };
-    let unreadable = |source| failed(UnpackError::Archive { source });
+/// Unpacks an archive, compressed or not, into an empty directory, and gives the digest of the uncompressed archive. Blocks.
+pub(crate) fn unpack_hashing(archive: impl Read, root: &Path, limits: Limits) -> Result<Digest, UnpackError> {
+    let unreadable = |source| UnpackError::Archive { source };
     let mut stream = HashingReader::new(decompressed(archive).map_err(unreadable)?);
-    unpack::unpack(&mut stream, &root, limits).map_err(failed)?;
-    let digest = stream.finish(PADDING_BYTES_MAX).map_err(unreadable)?.ok_or_else(|| ContentError::TooLarge {
-        what: "what follows the archive".to_owned(),
-        max: format!("{PADDING_BYTES_MAX} bytes"),
-    })?;
-    temporary.publish("layer", &directory.layer(&digest))?;
-    Ok(digest)
+    unpack::unpack(&mut stream, root, limits)?;
+    let digest = stream.finish(PADDING_BYTES_MAX).map_err(unreadable)?;
+    digest.ok_or_else(|| UnpackError::TooLarge { max: format!("{PADDING_BYTES_MAX} bytes behind its end") })
 }
 
-/// What a directory takes on the disk, in bytes.
+/// What a directory takes on the disk, in bytes; a file with several names counts once.
 pub(crate) fn disk_bytes(dir: &Path) -> Result<u64, FileError> {
     let mut bytes = 0;
     let mut left = vec![dir.to_owned()];
+    let mut linked = BTreeSet::new();
     while let Some(dir) = left.pop() {
         for entry in fs::read_dir(&dir).map_err(FileError::new("list", &dir))? {
             let entry = entry.map_err(FileError::new("list", &dir))?;
             let found = entry.metadata().map_err(FileError::new("look at", &entry.path()))?;
-            bytes += found.blocks() * 512;
             if found.is_dir() {
                 left.push(entry.path());
+            } else if found.nlink() > 1 && !linked.insert(found.ino()) {
+                continue;
             }
+            bytes += found.blocks() * 512;
         }
     }
     Ok(bytes)

@@ -6,14 +6,17 @@
 //! - `images/<hex>.json`: an image: its configuration and its layers. `names/<hash>.json`: a name and the image it stands
 //!   for.
 //! - `leases/<holder>`: the images that a holder, a task, uses.
-//! - `tmp/<process>-<number>/`: what is being made. Swept when its process is gone.
+//! - `tmp/<process>-<number>/`: what is being made, the layers that its maker claims, and what is being removed. Locked by
+//!   its maker; swept when nobody holds it.
 //!
 //! Several processes use one directory at once, the agent and `estiva image`: what appears does so by rename, and what
-//! is removed is removed under the exclusive lock `lock`, which makers of names and leases hold shared.
+//! disappears too, under the exclusive lock `lock`, which makers of names, leases and claims hold shared. Nobody holds it
+//! while something is downloaded, unpacked or deleted.
 //!
 //! # Trust
 //! Archives are hostile: every digest is checked, no path leaves the root it is unpacked to, and every size is bounded.
 
+mod catalog;
 mod config;
 mod digest;
 mod directory;

@@ -2,6 +2,8 @@
 
 mod formats;
 mod hostile;
+mod pull;
+mod registry;
 mod removal;
 mod whiteouts;
 
@@ -76,7 +78,7 @@ impl Tar {
         for (key, value) in records {
             // The length counts its own digits.
             let rest = key.len() + value.len() + 3;
-            let length = (1..).map(|digits| rest + digits).find(|length| rest + length.to_string().len() == *length);
+            let length = (1..9).map(|digits| rest + digits).find(|length| rest + length.to_string().len() == *length);
             write!(body, "{} {key}=", length.unwrap()).unwrap();
             body.extend_from_slice(value);
             body.push(b'\n');
@@ -96,7 +98,9 @@ impl Tar {
         let mut header = Header::new_ustar();
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(1_000_000_000));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
         header.set_size(content.len() as u64);
         more(&mut header);
         header.set_cksum();

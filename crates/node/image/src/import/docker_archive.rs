@@ -2,13 +2,12 @@
 
 use serde::Deserialize;
 
-use super::Importer;
 use super::oci_layout::check_layers;
 use super::source::Source;
+use super::{Found, Importer};
 use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::error::{ContentError, ImportError};
-use crate::images::ImageRecord;
 use crate::reference::Reference;
 
 #[derive(Debug, Deserialize)]
@@ -20,7 +19,7 @@ struct Entry {
     layers: Vec<String>,
 }
 
-pub(super) fn import(importer: &Importer, source: &Source) -> Result<Vec<(Reference, ImageRecord)>, ImportError> {
+pub(super) fn import(importer: &Importer, source: &Source) -> Result<Vec<Found>, ImportError> {
     let entries: Vec<Entry> = source.json("manifest.json")?;
     let mut images = Vec::new();
     for entry in &entries {
@@ -31,22 +30,26 @@ pub(super) fn import(importer: &Importer, source: &Source) -> Result<Vec<(Refere
             }
             _ => vec![importer.name_for(None, entries.len())?],
         };
-        let record = image(importer, source, entry)?;
-        images.extend(references.into_iter().map(|reference| (reference, record.clone())));
+        images.push(image(importer, source, entry, references)?);
     }
     Ok(images)
 }
 
 /// There is no manifest with a digest: the image's configuration names it, as Docker's image ids do.
-fn image(importer: &Importer, source: &Source, entry: &Entry) -> Result<ImageRecord, ImportError> {
+fn image(
+    importer: &Importer,
+    source: &Source,
+    entry: &Entry,
+    references: Vec<Reference>,
+) -> Result<Found, ImportError> {
     let bytes = source.bytes(&entry.config)?;
     let malformed = |source| ContentError::Malformed { what: entry.config.clone(), source };
     let config: ConfigFile = serde_json::from_slice(&bytes).map_err(malformed)?;
     check_layers(entry.layers.len(), &config)?;
+    let claim = importer.catalog.0.claim(&config.rootfs.diff_ids)?;
     for (file, diff_id) in entry.layers.iter().zip(&config.rootfs.diff_ids) {
-        importer.layer(source, diff_id, file)?;
+        importer.layer(source, diff_id, file, None)?;
     }
-    let digest = Digest::of(&bytes);
-    let record = ImageRecord::new(&importer.directory, digest, config.container_config(), config.rootfs.diff_ids);
-    Ok(record.map_err(ContentError::from)?)
+    let record = importer.record(Digest::of(&bytes), config.container_config(), config.rootfs.diff_ids)?;
+    Ok(Found { references, record, claim })
 }

@@ -1,82 +1,74 @@
-//! What is imported from: the file's form, and the files inside it.
+//! What is imported from, and the files inside it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
 use super::Importer;
 use crate::config::DOCUMENT_BYTES_MAX;
 use crate::digest::{Digest, HashingReader};
-use crate::directory::Temporary;
+use crate::directory::{Directory, Temporary};
 use crate::error::{ContentError, FileError, ImportError};
-use crate::unpack::{self, Root, UnpackError, decompressed};
-
-/// The form of a file to import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    OciLayout,
-    DockerArchive,
-    RootFs,
-}
-
-/// What the names at the top of an archive tell of it. An OCI layout that Docker wrote is both, and is taken as the
-/// former, which has digests.
-pub(super) fn kind_of(path: &Path) -> Result<Kind, ImportError> {
-    let format = || ImportError::Format { path: path.to_owned() };
-    let found = fs::metadata(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
-    if found.is_dir() {
-        return if path.join("oci-layout").is_file() { Ok(Kind::OciLayout) } else { Err(format()) };
-    }
-    let stream = decompressed(open(path)?).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
-    let mut archive = tar::Archive::new(stream);
-    let (mut entries, mut docker) = (0_u64, false);
-    for entry in archive.entries().map_err(|_| format())? {
-        let entry = entry.map_err(|_| format())?;
-        entries += 1;
-        let name = entry.path_bytes();
-        match name.strip_prefix(b"./".as_slice()).unwrap_or(&name) {
-            b"oci-layout" => return Ok(Kind::OciLayout),
-            b"manifest.json" => docker = true,
-            _ => {}
-        }
-    }
-    match (entries, docker) {
-        (0, _) => Err(format()),
-        (_, true) => Ok(Kind::DockerArchive),
-        (_, false) => Ok(Kind::RootFs),
-    }
-}
-
-pub(super) fn open(path: &Path) -> Result<File, ImportError> {
-    File::open(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })
-}
+use crate::layers;
+use crate::unpack::{Root, UnpackError};
 
 /// The files of an archive, or of a layout's directory. Links in them stay inside.
 pub(super) struct Source {
     root: Root,
-    path: std::path::PathBuf,
-    _unpacked: Option<Temporary>,
+    path: PathBuf,
+}
+
+/// An archive, unpacked where its files can be read in any order.
+pub(super) struct Unpacked {
+    pub source: Source,
+    /// Of the archive without its compression.
+    pub digest: Digest,
+    temporary: Temporary,
+}
+
+/// Where in its temporary directory an archive is unpacked.
+const UNPACKED: &str = "unpacked";
+
+impl Unpacked {
+    /// What kind of archive it is only shows behind this: each is unpacked alike.
+    pub fn of(importer: &Importer) -> Result<Self, ImportError> {
+        let path = importer.file.clone();
+        let file = File::open(&path).map_err(|source| ImportError::Read { path: path.clone(), source })?;
+        let temporary = importer.catalog.0.temporary()?;
+        let into = temporary.root(UNPACKED)?;
+        let unpacked = layers::unpack_hashing(file, &into, importer.limits);
+        let root = Root::open(&into).map_err(|source| ImportError::Unpack { path: path.clone(), source })?;
+        let source = Source { root, path: path.clone() };
+        // Not even a first entry: it is no archive.
+        let empty = fs::read_dir(&into).map_err(FileError::new("list", &into))?.next().is_none();
+        match unpacked {
+            Ok(_) | Err(UnpackError::Archive { .. }) if empty => Err(ImportError::Format { path }),
+            Ok(digest) => Ok(Self { source, digest, temporary }),
+            Err(source) => Err(ImportError::Unpack { path, source }),
+        }
+    }
+
+    /// Lets what was unpacked be a layer.
+    pub fn publish_as_layer(&self, directory: &Directory) -> Result<(), FileError> {
+        self.temporary.publish(UNPACKED, &directory.layer(&self.digest))
+    }
 }
 
 impl Source {
-    /// Unpacks an archive where its files can be read in any order.
-    pub fn open(importer: &Importer) -> Result<Self, ImportError> {
-        let path = importer.file.clone();
-        let unpack_error = |source| ImportError::Unpack { path: path.clone(), source };
-        if path.is_dir() {
-            return Ok(Self { root: Root::open(&path).map_err(unpack_error)?, path, _unpacked: None });
-        }
-        let temporary = importer.directory.temporary().map_err(ContentError::from)?;
-        let into = temporary.path().join("archive");
-        fs::create_dir(&into).map_err(FileError::new("make", &into)).map_err(ContentError::from)?;
-        let stream = decompressed(open(&path)?).map_err(|source| ImportError::Read { path: path.clone(), source })?;
-        unpack::unpack(stream, &into, importer.limits).map_err(unpack_error)?;
-        let root = Root::open(&into).map_err(unpack_error)?;
-        Ok(Self { root, path, _unpacked: Some(temporary) })
+    /// A layout that is a directory.
+    pub fn of_directory(path: &Path) -> Result<Self, ImportError> {
+        let root = Root::open(path).map_err(|source| ImportError::Unpack { path: path.to_owned(), source })?;
+        let source = Self { root, path: path.to_owned() };
+        if source.has("oci-layout") { Ok(source) } else { Err(ImportError::Format { path: path.to_owned() }) }
+    }
+
+    /// Whether there is such a file.
+    pub fn has(&self, name: &str) -> bool {
+        self.read(name).is_ok()
     }
 
     /// Opens a file.

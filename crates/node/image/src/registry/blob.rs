@@ -1,5 +1,6 @@
 //! One blob: downloaded to a file, resumed where the connection broke, checked while it arrives.
 
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -9,16 +10,15 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use sha2::{Digest as _, Sha256};
 
-use super::client::Session;
+use super::session::Session;
 use crate::config::Descriptor;
 use crate::error::{ContentError, FileError, PullError};
-use crate::images::content_error;
 use crate::progress::Progress;
 
 /// A connection on which nothing arrives for this long is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How often a download is taken up again without a single byte in between.
-const ATTEMPTS_MAX: u32 = 4;
+/// How often a download is taken up without a single byte in between.
+const FAILURES_MAX: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Downloads a blob into a new file, which is left at its beginning.
@@ -27,67 +27,99 @@ pub(super) async fn download(
     descriptor: &Descriptor,
     into: &Path,
     progress: &dyn Progress,
-) -> Result<std::fs::File, PullError> {
-    let content = |error: ContentError| content_error(session.reference(), error);
-    let file_error = |operation| move |source| ContentError::from(FileError::new(operation, into)(source));
-    let options = std::fs::File::options().read(true).write(true).create_new(true).open(into);
-    let mut file = options.map_err(file_error("create")).map_err(content)?;
-    let what = format!("blobs/{}", descriptor.digest);
-    let mut hasher = Sha256::new();
-    let (mut done, mut attempts, mut pause) = (0, 0, FIRST_PAUSE);
-    while done < descriptor.size {
-        let before = done;
-        let broke = match session.get(Method::GET, &what, "*/*", done).await {
-            Err(error) if error.is_unreachable() => error,
-            Err(error) => return Err(error),
-            Ok(response) => {
-                // A registry that cannot resume begins again: what is there already is passed over.
-                let mut skip = if done > 0 && response.status() != StatusCode::PARTIAL_CONTENT { done } else { 0 };
-                let mut body = response.into_body();
-                loop {
-                    match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
-                        Err(elapsed) => break session.unreachable(&what, elapsed),
-                        Ok(Some(Err(error))) => break session.unreachable(&what, error),
-                        Ok(None) => break session.unreachable(&what, "the connection was closed before the end"),
-                        Ok(Some(Ok(frame))) => {
-                            let Ok(data) = frame.into_data() else { continue };
-                            let data = skipped(data, &mut skip);
-                            done += data.len() as u64;
-                            if done > descriptor.size {
-                                let digest = descriptor.digest.to_string();
-                                return Err(content(ContentError::Size { digest, expected: descriptor.size }));
-                            }
-                            hasher.update(&data);
-                            file.write_all(&data).map_err(file_error("write")).map_err(content)?;
-                            progress.layer(&descriptor.digest.to_string(), done, descriptor.size);
-                        }
-                    }
-                    if done == descriptor.size {
-                        break session.unreachable(&what, "the blob is whole");
-                    }
+) -> Result<File, PullError> {
+    let options = File::options().read(true).write(true).create_new(true).open(into);
+    let file = options.map_err(|error| file_error(session, "create", into)(error))?;
+    let mut download = Download { session, descriptor, into, progress, file, hasher: Sha256::new(), done: 0 };
+    let mut failures = 0;
+    while download.done < descriptor.size {
+        let before = download.done;
+        match download.go_on().await {
+            Ok(()) => {}
+            Err(error) if error.is_unreachable() => {
+                failures = if download.done > before { 1 } else { failures + 1 };
+                if failures >= FAILURES_MAX {
+                    return Err(error);
                 }
+                tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(failures - 1)).await;
             }
-        };
-        if done == descriptor.size {
-            break;
+            Err(error) => return Err(error),
         }
-        attempts = if done > before { 0 } else { attempts + 1 };
-        if attempts >= ATTEMPTS_MAX {
-            return Err(broke);
-        }
-        tokio::time::sleep(pause).await;
-        pause = if done > before { FIRST_PAUSE } else { pause * 2 };
     }
-    let found = format!("sha256:{}", hex::encode(hasher.finalize()));
-    if found != descriptor.digest.to_string() {
-        let expected = descriptor.digest.to_string();
-        return Err(content(ContentError::Digest { what: format!("blob {expected}"), expected, found }));
-    }
-    file.seek(SeekFrom::Start(0)).map_err(file_error("read")).map_err(content)?;
-    Ok(file)
+    download.finish()
 }
 
-fn skipped(mut data: Bytes, skip: &mut u64) -> Bytes {
+struct Download<'a> {
+    session: &'a Session<'a>,
+    descriptor: &'a Descriptor,
+    into: &'a Path,
+    progress: &'a dyn Progress,
+    file: File,
+    /// Of what is there.
+    hasher: Sha256,
+    done: u64,
+}
+
+impl Download<'_> {
+    /// Downloads what is missing, on one connection.
+    async fn go_on(&mut self) -> Result<(), PullError> {
+        let what = format!("blobs/{}", self.descriptor.digest);
+        let response = match self.session.get(Method::GET, &what, "*/*", self.done).await {
+            // There is no more, says the registry.
+            Err(PullError::Status { status: 416, .. }) => return Err(self.wrong_size()),
+            response => response?,
+        };
+        // A registry that cannot resume begins again: what is there already is passed over.
+        let resumed = self.done > 0 && response.status() == StatusCode::PARTIAL_CONTENT;
+        let mut skip = if resumed { 0 } else { self.done };
+        let mut body = response.into_body();
+        while self.done < self.descriptor.size {
+            let frame = tokio::time::timeout(SILENCE_MAX, body.frame()).await;
+            let frame =
+                frame.map_err(|_| self.session.broken(format!("no more of {what} came for {SILENCE_MAX:?}")))?;
+            let frame = frame.ok_or_else(|| self.session.broken(format!("{what} ended too early")))?;
+            let frame = frame.map_err(|error| self.session.broken(error))?;
+            if let Ok(data) = frame.into_data() {
+                self.take(&after(data, &mut skip))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, data: &Bytes) -> Result<(), PullError> {
+        self.done += data.len() as u64;
+        if self.done > self.descriptor.size {
+            return Err(self.wrong_size());
+        }
+        self.hasher.update(data);
+        self.file.write_all(data).map_err(file_error(self.session, "write", self.into))?;
+        self.progress.layer(&self.descriptor.digest.to_string(), self.done, self.descriptor.size);
+        Ok(())
+    }
+
+    fn wrong_size(&self) -> PullError {
+        let (digest, expected) = (self.descriptor.digest.to_string(), self.descriptor.size);
+        PullError::content(self.session.reference(), ContentError::Size { digest, expected })
+    }
+
+    fn finish(mut self) -> Result<File, PullError> {
+        let found = format!("sha256:{}", hex::encode(self.hasher.finalize()));
+        let expected = self.descriptor.digest.to_string();
+        if found != expected {
+            let error = ContentError::Digest { what: format!("blob {expected}"), expected, found };
+            return Err(PullError::content(self.session.reference(), error));
+        }
+        self.file.seek(SeekFrom::Start(0)).map_err(file_error(self.session, "read", self.into))?;
+        Ok(self.file)
+    }
+}
+
+fn file_error(session: &Session<'_>, operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PullError {
+    move |error| PullError::content(session.reference(), FileError::new(operation, path)(error).into())
+}
+
+/// What comes after the first `skip` bytes, of which those that are here are counted off.
+fn after(mut data: Bytes, skip: &mut u64) -> Bytes {
     let count = data.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
     *skip -= count as u64;
     data.split_off(count)

@@ -4,7 +4,9 @@ mod auth;
 mod blob;
 mod client;
 mod pull;
+mod session;
 
 pub use client::Credentials;
 pub(crate) use client::Registry;
-pub(crate) use pull::{newest_digest, pull};
+pub(crate) use pull::Pull;
+pub(crate) use session::Session;

@@ -1,80 +1,74 @@
 //! A pull: manifest, configuration, layers.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::Method;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::blob;
-use super::client::{Registry, Session};
-use crate::config::{ConfigFile, DOCUMENT_BYTES_MAX, Descriptor, Document, Manifest, architecture};
+use super::session::{self, Session};
+use crate::config::{ConfigFile, DOCUMENT_BYTES_MAX, Descriptor, Document, ImageConfig, Manifest, architecture};
 use crate::digest::Digest;
-use crate::directory::Directory;
-use crate::error::{ContentError, FileError, PullError};
-use crate::images::{ImageRecord, content_error};
+use crate::directory::{Directory, Temporary, blocking};
+use crate::error::{ContentError, PullError};
 use crate::import::check_layers;
 use crate::keyed::Keyed;
 use crate::layers;
 use crate::progress::{Progress, Silent};
-use crate::reference::Reference;
 use crate::unpack::Limits;
 
 /// Layers that are downloaded at one time, as Docker does.
 const PARALLEL_LAYERS: usize = 3;
 /// How deep an index may be in an index.
 const NESTING_MAX: usize = 4;
-const ACCEPT_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(super) const ACCEPT_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// The digest of the manifest for this machine that the reference stands for now.
-pub(crate) async fn newest_digest(registry: &Registry, reference: &Reference) -> Result<Option<Digest>, PullError> {
-    let session = Session::new(registry, reference);
-    resolve(&session).await.map(|(digest, _)| Some(digest))
+/// A pull of one image.
+pub(crate) struct Pull<'a> {
+    pub session: &'a Session<'a>,
+    pub directory: &'a Directory,
+    pub limits: Limits,
+    /// Of layers: two pulls of one share the work.
+    pub turns: &'a Keyed,
+    pub progress: &'a dyn Progress,
 }
 
-/// Pulls an image: its layers are there when this returns.
-pub(crate) async fn pull(
-    registry: &Registry,
-    directory: &Directory,
-    limits: Limits,
-    turns: &Keyed,
-    reference: &Reference,
-    progress: &dyn Progress,
-) -> Result<ImageRecord, PullError> {
-    let session = Session::new(registry, reference);
-    let content = |error: ContentError| content_error(reference, error);
-    let (digest, manifest) = resolve(&session).await?;
-    let config: ConfigFile = document(&session, directory, &manifest.config).await?;
-    check_layers(manifest.layers.len(), &config).map_err(content)?;
-    let layers = Layers { session: &session, directory, limits, turns, progress };
-    let mut wanted = manifest.layers.iter().zip(&config.rootfs.diff_ids);
-    let mut under_way: FuturesUnordered<_> =
-        wanted.by_ref().take(PARALLEL_LAYERS).map(|(blob, diff_id)| layers.pull(blob, diff_id)).collect();
-    while let Some(done) = under_way.next().await {
-        done?;
-        under_way.extend(wanted.next().map(|(blob, diff_id)| layers.pull(blob, diff_id)));
+/// What was pulled. The layers are there, and stay while they are claimed.
+pub(crate) struct Pulled {
+    /// Of the manifest for this machine.
+    pub digest: Digest,
+    /// Of what the registry has under the name: an index, or the manifest itself.
+    pub remote: Digest,
+    pub config: ImageConfig,
+    pub diff_ids: Vec<Digest>,
+    pub claim: Temporary,
+}
+
+impl Pull<'_> {
+    pub async fn run(&self) -> Result<Pulled, PullError> {
+        let content = |error: ContentError| PullError::content(self.session.reference(), error);
+        let Resolved { digest, remote, manifest } = resolve(self.session).await?;
+        let config: ConfigFile = document(self.session, self.directory, &manifest.config).await?;
+        check_layers(manifest.layers.len(), &config).map_err(content)?;
+        let (directory, diff_ids) = (self.directory.clone(), config.rootfs.diff_ids.clone());
+        let claim = blocking(move || directory.claim(&diff_ids)).await.map_err(|error| content(error.into()))?;
+        let mut wanted = manifest.layers.iter().zip(&config.rootfs.diff_ids);
+        let mut under_way: FuturesUnordered<_> =
+            wanted.by_ref().take(PARALLEL_LAYERS).map(|(blob, diff_id)| self.layer(blob, diff_id)).collect();
+        while let Some(done) = under_way.next().await {
+            done?;
+            under_way.extend(wanted.next().map(|(blob, diff_id)| self.layer(blob, diff_id)));
+        }
+        drop(under_way);
+        Ok(Pulled { digest, remote, config: config.container_config(), diff_ids: config.rootfs.diff_ids, claim })
     }
-    drop(under_way);
-    let record = ImageRecord::new(directory, digest, config.container_config(), config.rootfs.diff_ids);
-    record.map_err(|error| content(error.into()))
-}
 
-struct Layers<'a> {
-    session: &'a Session<'a>,
-    directory: &'a Directory,
-    limits: Limits,
-    turns: &'a Keyed,
-    progress: &'a dyn Progress,
-}
-
-impl Layers<'_> {
     /// Downloads and unpacks a layer, unless it is there or another pull is at it.
-    async fn pull(&self, blob: &Descriptor, diff_id: &Digest) -> Result<(), PullError> {
-        let content = |error: ContentError| content_error(self.session.reference(), error);
+    async fn layer(&self, blob: &Descriptor, diff_id: &Digest) -> Result<(), PullError> {
+        let content = |error: ContentError| PullError::content(self.session.reference(), error);
         let _turn = self.turns.turn(&diff_id.to_string()).await;
         if self.directory.layer(diff_id).exists() {
             return Ok(());
@@ -86,19 +80,22 @@ impl Layers<'_> {
         let temporary = self.directory.temporary().map_err(|error| content(error.into()))?;
         let file = blob::download(self.session, blob, &temporary.path().join("blob"), self.progress).await?;
         let (directory, diff_id, limits) = (self.directory.clone(), diff_id.clone(), self.limits);
-        let installed = tokio::task::spawn_blocking(move || layers::install(&directory, &diff_id, file, limits));
-        let installed = installed.await.unwrap_or_else(|error| {
-            let gone = std::io::Error::other(error.to_string());
-            Err(FileError::new("unpack into", Path::new("layers"))(gone).into())
-        });
-        installed.map_err(content)
+        blocking(move || layers::install(&directory, &diff_id, file, limits)).await.map_err(content)
     }
 }
 
-/// The manifest for this machine, and its digest, which has been checked.
-async fn resolve(session: &Session<'_>) -> Result<(Digest, Manifest), PullError> {
+/// What a reference stands for at its registry.
+struct Resolved {
+    digest: Digest,
+    remote: Digest,
+    manifest: Manifest,
+}
+
+/// The manifest for this machine; its digest has been checked.
+async fn resolve(session: &Session<'_>) -> Result<Resolved, PullError> {
     let reference = session.reference();
-    let content = |error: ContentError| content_error(reference, error);
+    let content = |error: ContentError| PullError::content(reference, error);
+    let mut remote = None;
     let mut asked = reference.manifest();
     let mut expected = reference.digest.clone();
     for _ in 0..NESTING_MAX {
@@ -111,8 +108,12 @@ async fn resolve(session: &Session<'_>) -> Result<(Digest, Manifest), PullError>
         }
         let malformed = |source| content(ContentError::Malformed { what: "the manifest".to_owned(), source });
         match serde_json::from_slice(&bytes).map_err(malformed)? {
-            Document::Manifest(manifest) => return Ok((found, manifest)),
+            Document::Manifest(manifest) => {
+                let remote = remote.unwrap_or_else(|| found.clone());
+                return Ok(Resolved { digest: found, remote, manifest });
+            }
             Document::Index(index) => {
+                remote.get_or_insert(found);
                 let chosen = index.for_this_machine().ok_or(ContentError::Platform(architecture())).map_err(content)?;
                 asked = chosen.digest.to_string();
                 expected = Some(chosen.digest.clone());
@@ -129,7 +130,7 @@ async fn document<T: DeserializeOwned>(
     directory: &Directory,
     descriptor: &Descriptor,
 ) -> Result<T, PullError> {
-    let content = |error: ContentError| content_error(session.reference(), error);
+    let content = |error: ContentError| PullError::content(session.reference(), error);
     if descriptor.size > DOCUMENT_BYTES_MAX {
         let max = format!("{DOCUMENT_BYTES_MAX} bytes");
         return Err(content(ContentError::TooLarge { what: "the configuration".to_owned(), max }));
@@ -142,6 +143,12 @@ async fn document<T: DeserializeOwned>(
 
 async fn whole(session: &Session<'_>, body: hyper::body::Incoming) -> Result<Bytes, PullError> {
     let max = usize::try_from(DOCUMENT_BYTES_MAX).unwrap_or(usize::MAX);
-    let collected = Limited::new(body, max).collect().await;
-    Ok(collected.map_err(|error| session.unreachable("the manifest", error))?.to_bytes())
+    session::read(body, max).await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let what = "the manifest".to_owned();
+            let too_large = ContentError::TooLarge { what, max: format!("{DOCUMENT_BYTES_MAX} bytes") };
+            return PullError::content(session.reference(), too_large);
+        }
+        session.broken(error)
+    })
 }

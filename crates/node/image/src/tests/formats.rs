@@ -157,3 +157,37 @@ async fn manifest_and_configuration_have_the_same_layers() {
     let differ = matches!(error, ImportError::Content(ContentError::LayerCount { manifest: 2, config: 1 }));
     assert!(differ, "{error:?}");
 }
+
+#[tokio::test]
+async fn a_layout_cannot_have_pipes_and_devices_opened() {
+    let node = Node::new();
+    let pipe = |name| Tar::default().file("other", "").entry(EntryType::Fifo, name, "", 0o644, b"");
+    for name in ["oci-layout", "manifest.json"] {
+        // Then it is no layout, but a root file system that has such a pipe.
+        let file = node.file("image.tar", &pipe(name).end());
+        let imported = node.images.import(&file, Some("x"), &Silent).await.unwrap();
+        assert_eq!(imported.len(), 1, "{name}");
+    }
+    let tar = pipe("index.json").file("oci-layout", "{}").end();
+    let error = node.images.import(&node.file("image.tar", &tar), None, &Silent).await.unwrap_err();
+    assert!(matches!(error, ImportError::Unpack { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_several_platforms_this_machines_is_taken() {
+    let node = Node::new();
+    let mut files = oci_layout("x", &layers(), gzip);
+    let mut index: serde_json::Value = serde_json::from_slice(&files[1].1).unwrap();
+    let mut other = index["manifests"][0].clone();
+    other["digest"] = json!(Digest::of(b"not here").to_string());
+    other["platform"] = json!({ "os": "linux", "architecture": "vax" });
+    index["manifests"].as_array_mut().unwrap().insert(0, other);
+    files[1].1 = index.to_string().into_bytes();
+    node.images.import(&node.file("image.tar", &archive(&files)), Some("mine"), &Silent).await.unwrap();
+    assert_whole(&ensure(&node, "mine").await);
+
+    index["manifests"].as_array_mut().unwrap().pop();
+    files[1].1 = index.to_string().into_bytes();
+    let error = node.images.import(&node.file("image.tar", &archive(&files)), None, &Silent).await.unwrap_err();
+    assert!(matches!(error, ImportError::Content(ContentError::Platform(_))), "{error:?}");
+}

@@ -141,10 +141,16 @@ fn what_images_need_is_kept() {
         .entry(EntryType::Regular, "su", "", 0o4755, b"x")
         .with("dev", "", b"", |header| {
             header.set_entry_type(EntryType::Char);
-            (header.set_mode(0o600), header.set_device_major(1).unwrap(), header.set_device_minor(3).unwrap());
+            header.set_mode(0o600);
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
         })
         .pax(&[("SCHILY.xattr.security.capability", capability), overlay])
-        .with("cap", "", b"", |header| (header.set_uid(7), header.set_gid(8), header.set_mode(0o755)).2)
+        .with("cap", "", b"", |header| {
+            header.set_uid(7);
+            header.set_gid(8);
+            header.set_mode(0o755);
+        })
         .pax(&[("path", long.as_bytes())])
         .file("short", "long");
     place.unpack(tar).unwrap();
@@ -168,6 +174,70 @@ fn there_is_an_end_to_bytes_and_entries() {
     assert!(matches!(&bytes, UnpackError::TooLarge { max } if max == "10 bytes"), "{bytes:?}");
     let entries = unpacked(Tar::default().dir("a").dir("b").dir("c").dir("d")).unwrap_err();
     assert!(matches!(&entries, UnpackError::TooLarge { max } if max == "3 entries"), "{entries:?}");
+}
+
+#[test]
+fn directories_without_an_entry_count_too() {
+    let limits = Limits { bytes_max: 10, entries_max: 3 };
+    let unpacked = |tar: Tar| unpack(tar.end().as_slice(), &Place::new().root(), limits);
+    unpacked(Tar::default().file("a/b/c", "")).unwrap();
+    assert!(matches!(unpacked(Tar::default().file("a/b/c/d", "")), Err(UnpackError::TooLarge { .. })));
+}
+
+#[test]
+fn headers_cannot_fill_the_memory() {
+    let large = vec![b'x'; 2 << 20];
+    for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::GNULongLink] {
+        let place = Place::new();
+        let error = place.unpack(Tar::default().entry(kind, "x", "", 0o644, &large).file("y", "")).unwrap_err();
+        assert!(with_sources(&error).contains("larger than 1048576 bytes"), "{kind:?}: {}", with_sources(&error));
+    }
+    // What an entry itself is, or what comes with one that has no contents, is another matter.
+    let whole = String::from_utf8(large.clone()).unwrap();
+    let tar = Tar::default().file("x", &whole).entry(EntryType::Directory, "d", "", 0o755, &large).file("y", "");
+    let place = Place::new();
+    place.unpack(tar).unwrap();
+    assert_eq!(names_in(&place.root()), ["d", "x", "y"]);
+}
+
+#[test]
+fn a_sparse_file_in_pax_form_is_refused() {
+    let records: [(&str, &[u8]); 2] = [("GNU.sparse.major", b"1"), ("GNU.sparse.name", b"file")];
+    let error = Place::new().unpack(Tar::default().pax(&records).file("GNUSparseFile.0/file", "x")).unwrap_err();
+    assert!(matches!(error, UnpackError::Sparse { .. }), "{error:?}");
+}
+
+#[test]
+fn times_are_kept_of_directories_too() {
+    let place = Place::new();
+    let tar = Tar::default().dir("d").pax(&[("mtime", b"1234567890.5")]).file("d/f", "x").symlink("d/l", "f");
+    place.unpack(tar).unwrap();
+    let time = |name: &str| {
+        let found = fs::symlink_metadata(place.root().join(name)).unwrap();
+        (found.mtime(), found.mtime_nsec())
+    };
+    assert_eq!(time("d"), (1_000_000_000, 0));
+    assert_eq!(time("d/f"), (1_234_567_890, 500_000_000));
+    assert_eq!(time("d/l"), (1_000_000_000, 0));
+}
+
+#[test]
+fn modes_are_not_the_umasks() {
+    in_own_mount_namespace(|| {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        let place = Place::new();
+        place.unpack(Tar::default().file("implied/file", "").dir("dir")).unwrap();
+        let mode = |name: &str| fs::metadata(place.root().join(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("implied"), mode("implied/file"), mode("dir")), (0o755, 0o644, 0o755));
+    });
+}
+
+#[test]
+fn a_directory_that_was_replaced_is_not_written_to() {
+    let place = Place::new();
+    let tar = Tar::default().dir("a").file("a/x", "").dir("b").symlink("a", "b").file("a/y", "");
+    place.unpack(tar).unwrap();
+    assert_eq!(names_in(&place.root().join("b")), ["y"]);
 }
 
 #[test]

@@ -131,10 +131,68 @@ async fn what_a_crash_left_half_made_is_swept() {
     let node = Node::new();
     import(&node, "one", &[layer("x")]).await;
     let dir = node.scratch.path().join("images");
-    // No process has this number.
-    let left = dir.join("tmp/999999999-0");
+    let left = dir.join("tmp/1-0");
     fs::create_dir_all(left.join("layer/etc")).unwrap();
+    let half_written = dir.join("names/1.1-0.new");
+    fs::write(&half_written, "{").unwrap();
     let images = Images::open(&dir).unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && !half_written.exists());
     assert_eq!(images.list().unwrap(), node.images.list().unwrap());
+}
+
+#[tokio::test]
+async fn what_is_being_made_is_not_swept() {
+    let node = Node::new();
+    let dir = node.scratch.path().join("images");
+    let directory = crate::directory::Directory::open(&dir).unwrap();
+    let held = directory.temporary().unwrap();
+    Images::open(&dir).unwrap();
+    assert!(held.path().exists());
+    let path = held.path().to_owned();
+    drop(held);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_is_claimed_is_not_removed() {
+    let node = Node::new();
+    let layer = layer("x");
+    import(&node, "one", std::slice::from_ref(&layer)).await;
+    let directory = crate::directory::Directory::open(&node.scratch.path().join("images")).unwrap();
+    let claim = directory.claim(&[Digest::of(&layer)]).unwrap();
+    node.images.remove("one").await.unwrap();
+    assert_eq!(node.names("layers/sha256"), hexes(&[&layer]));
+
+    drop(claim);
+    import(&node, "two", &[Tar::default().file("y", "").end()]).await;
+    node.images.remove("two").await.unwrap();
+    assert!(node.names("layers/sha256").is_empty());
+}
+
+#[tokio::test]
+async fn the_directory_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    Images::open(scratch.path()).unwrap();
+    assert_eq!(fs::metadata(scratch.path()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn an_image_is_found_by_its_digest() {
+    let node = Node::new();
+    let image = import(&node, "one", &[layer("x")]).await;
+    assert_eq!(node.images.find(&image.digest), node.images.find("one"));
+    assert_eq!(node.images.find(&Digest::of(b"").to_string()), None);
+}
+
+#[tokio::test]
+async fn a_lease_that_the_machine_lost_is_none() {
+    let node = Node::new();
+    let image = import(&node, "one", &[layer("x")]).await;
+    node.images.lease(&image, "task").unwrap();
+    fs::write(node.scratch.path().join("images/leases/task"), "").unwrap();
+    node.images.lease(&image, "other").unwrap();
+    node.images.release("other").unwrap();
+    node.images.remove("one").await.unwrap();
 }

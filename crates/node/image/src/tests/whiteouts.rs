@@ -57,10 +57,8 @@ fn an_opaque_directory_shows_only_its_own() {
     // The marker may come before what the layer itself puts there, and after it.
     for marker_first in [true, false] {
         let dir = Tar::default().dir("dir");
-        let upper = match marker_first {
-            true => dir.file("dir/.wh..wh..opq", "").file("dir/new", ""),
-            false => dir.file("dir/new", "").file("dir/.wh..wh..opq", ""),
-        };
+        let [first, second] = if marker_first { [".wh..wh..opq", "new"] } else { ["new", ".wh..wh..opq"] };
+        let upper = dir.file(&format!("dir/{first}"), "").file(&format!("dir/{second}"), "");
         mounted(vec![lower(), upper], |root| {
             assert_eq!(names_in(&root.join("dir")), ["new"]);
             assert_eq!(names_in(root), ["dir", "gone", "kept", "other"]);
@@ -82,4 +80,16 @@ fn the_bookkeeping_of_aufs_is_not_shown() {
     mounted(vec![lower(), upper], |root| {
         assert_eq!(names_in(root), ["dir", "gone", "kept", "new", "other"]);
     });
+}
+
+#[test]
+fn what_the_layer_itself_has_stays_whatever_the_order() {
+    let whiteouts = |tar: Tar| tar.file(".wh.gone", "").file(".wh.dir", "");
+    let own = |tar: Tar| tar.file("gone", "2").dir("dir").file("dir/new", "2");
+    for upper in [own(whiteouts(Tar::default())), whiteouts(own(Tar::default()))] {
+        mounted(vec![lower(), upper], |root| {
+            assert_eq!(fs::read_to_string(root.join("gone")).unwrap(), "2");
+            assert_eq!(names_in(&root.join("dir")), ["new"]);
+        });
+    }
 }

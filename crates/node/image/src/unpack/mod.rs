@@ -8,11 +8,14 @@ mod entry;
 mod root;
 mod whiteout;
 
+use std::cell::Cell;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tar::Archive;
 
+use entry::Unpacker;
 pub(crate) use root::Root;
 
 /// How much an archive may unpack to.
@@ -20,7 +23,7 @@ pub(crate) use root::Root;
 pub struct Limits {
     /// Bytes of all files together.
     pub bytes_max: u64,
-    /// Entries.
+    /// Entries, and directories above them that have no entry.
     pub entries_max: u64,
 }
 
@@ -53,6 +56,12 @@ pub enum UnpackError {
     TooLarge {
         /// The limit, with its unit.
         max: String,
+    },
+    /// A file of which only the parts that are not empty are there, in a form that PAX has for them.
+    #[error("entry {path:?} is a sparse file, which is not taken")]
+    Sparse {
+        /// The entry.
+        path: PathBuf,
     },
     /// The stream is no tar, or is cut short.
     #[error("the archive cannot be read")]
@@ -92,21 +101,44 @@ pub(crate) fn decompressed<'a>(stream: impl Read + 'a) -> io::Result<Box<dyn Rea
 
 /// Unpacks `stream`, a tar, into the directory `into`, which must be empty. Blocks.
 pub(crate) fn unpack(stream: impl Read, into: &Path, limits: Limits) -> Result<(), UnpackError> {
-    let root = Root::open(into)?;
-    let mut archive = Archive::new(stream);
-    let mut budget = Budget { limits, bytes: 0, entries: 0 };
-    let mut directories = Vec::new();
+    let mut unpacker = Unpacker::new(Root::open(into)?, Budget { limits, bytes: 0, entries: 0 });
+    let headers_left = Rc::new(Cell::new(0));
+    let mut archive = Archive::new(Gate { stream, left: Rc::clone(&headers_left) });
     let malformed = |source| UnpackError::Archive { source };
-    for entry in archive.entries().map_err(malformed)? {
+    let mut entries = archive.entries().map_err(malformed)?;
+    loop {
+        headers_left.set(HEADERS_BYTES_MAX);
+        let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(malformed)?;
-        budget.entry()?;
-        entry::unpack(&root, &mut entry, &mut budget, &mut directories)?;
+        headers_left.set(u64::MAX);
+        unpacker.entry(&mut entry)?;
+        // Read to its end here, or the next entry's headers begin with it.
+        unpacker.budget.drain(&mut entry)?;
     }
-    // Whatever was put into a directory changed its time.
-    for (path, time) in directories.iter().rev() {
-        root.set_time(path, *time)?;
+    unpacker.finish()
+}
+
+/// Of one entry all headers together: long names and extended attributes come in them, and the library reads them whole.
+const HEADERS_BYTES_MAX: u64 = 1 << 20;
+
+/// Lets only so much be read.
+struct Gate<R> {
+    stream: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Gate<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            let text = format!("the headers of an entry are larger than {HEADERS_BYTES_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.stream.read(&mut buffer[..wanted])?;
+        self.left.set(left - count as u64);
+        Ok(count)
     }
-    Ok(())
 }
 
 /// What is left of the limits.
@@ -131,5 +163,17 @@ impl Budget {
             return Err(UnpackError::TooLarge { max: format!("{} bytes", self.limits.bytes_max) });
         }
         Ok(())
+    }
+
+    /// Reads what is left of an entry that nobody wants.
+    fn drain(&mut self, entry: &mut impl Read) -> Result<(), UnpackError> {
+        let mut buffer = [0; 4096];
+        loop {
+            let count = entry.read(&mut buffer).map_err(|source| UnpackError::Archive { source })?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.bytes(count as u64)?;
+        }
     }
 }

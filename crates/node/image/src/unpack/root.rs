@@ -3,16 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, fstatat, mkdirat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use pathrs::flags::OpenFlags;
 
-use super::UnpackError;
+use super::{Budget, UnpackError};
 
 /// The root.
 pub(crate) struct Root(pathrs::Root);
@@ -26,12 +27,28 @@ impl Root {
     }
 
     /// The directory, made with everything above it where it is not there. Links on the way stay inside the root.
-    pub fn dir(&self, path: &Path) -> Result<Dir, UnpackError> {
-        use std::os::unix::fs::PermissionsExt;
-        let handle = self.0.mkdir_all(path, &std::fs::Permissions::from_mode(0o755));
-        let handle = handle.map_err(|error| refused(path, &error))?;
-        let opened = handle.reopen(OpenFlags::O_DIRECTORY | OpenFlags::O_RDONLY);
-        opened.map(|file: File| Dir(file.into())).map_err(|error| refused(path, &error))
+    pub(super) fn dir(&self, path: &Path, budget: &mut Budget) -> Result<Dir, UnpackError> {
+        let (mut there, mut missing) = (path, Vec::new());
+        let mut dir = loop {
+            match (self.open_dir(there), there.file_name(), there.parent()) {
+                (Err(error), Some(name), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.push(name);
+                    there = parent;
+                }
+                (opened, ..) => break opened.map_err(UnpackError::io(path))?,
+            }
+        };
+        for name in missing.into_iter().rev() {
+            budget.entry()?;
+            dir = dir.make_dir(name).and_then(|()| dir.open_dir(name)).map_err(UnpackError::io(path))?;
+        }
+        Ok(dir)
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Dir> {
+        let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
+        let opened = self.0.open_subpath(path, OpenFlags::O_DIRECTORY | OpenFlags::O_RDONLY);
+        opened.map(|file| Dir(file.into())).map_err(|error| io_error(&error))
     }
 
     /// What is there, without following a link at its end.
@@ -39,28 +56,64 @@ impl Root {
         self.0.resolve_nofollow(path).map(OwnedFd::from).map_err(|error| refused(path, &error))
     }
 
-    /// Opens a file for reading. Links on the way, and the file itself being one, stay inside the root.
+    /// Opens a regular file for reading. Links on the way, and the file itself being one, stay inside the root.
     pub fn read(&self, path: &Path) -> Result<File, UnpackError> {
         let handle = self.0.resolve(path).map_err(|error| refused(path, &error))?;
+        let found = nix::sys::stat::fstat(handle.as_fd().as_raw_fd());
+        let found = found.map_err(|errno| UnpackError::io(path)(errno.into()))?;
+        // Opening a pipe would wait for ever, opening a device may do anything.
+        if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            let odd = io::Error::new(io::ErrorKind::InvalidData, "it is no regular file");
+            return Err(UnpackError::io(path)(odd));
+        }
         handle.reopen(OpenFlags::O_RDONLY).map_err(|error| refused(path, &error))
     }
 
-    pub fn set_time(&self, path: &Path, time: TimeSpec) -> Result<(), UnpackError> {
-        let dir = self.dir(path)?;
-        let set = nix::sys::stat::futimens(dir.0.as_raw_fd(), &time, &time);
-        set.map_err(|errno| UnpackError::io(path)(errno.into()))
+    /// Sets a directory's time, if it is one still.
+    pub fn set_dir_time(&self, path: &Path, time: TimeSpec) -> Result<(), UnpackError> {
+        let set = self.open_dir(path).and_then(|dir| Ok(nix::sys::stat::futimens(dir.raw(), &time, &time)?));
+        match set {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+            set => set.map_err(UnpackError::io(path)),
+        }
     }
 }
 
 impl Dir {
-    /// Removes what has that name, with all that is in it. Nothing is fine.
-    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+    /// Removes what has that name, with all that is in it. Whether there was anything.
+    pub fn remove(&self, name: &OsStr) -> io::Result<bool> {
         match unlinkat(Some(self.raw()), name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
             Err(Errno::EISDIR) => {
                 let inside = pathrs::Root::from_fd(self.0.try_clone()?);
-                inside.remove_all(Path::new(name)).map_err(|error| io_error(&error))
+                inside.remove_all(Path::new(name)).map_err(|error| io_error(&error))?;
+                Ok(true)
             }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Makes a directory with the mode that one has unless the archive says otherwise, whatever the process' umask is.
+    pub fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(0o755);
+        mkdirat(Some(self.raw()), name, mode)?;
+        Ok(fchmodat(Some(self.raw()), name, mode, FchmodatFlags::FollowSymlink)?)
+    }
+
+    /// A directory in this one.
+    fn open_dir(&self, name: &OsStr) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let raw = openat(Some(self.raw()), name, flags, Mode::empty())?;
+        // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(raw) }))
+    }
+
+    /// Of what type that is which has the name, and for a device, which; `None` if nothing has it.
+    pub fn kind(&self, name: &OsStr) -> io::Result<Option<(SFlag, u64)>> {
+        match fstatat(Some(self.raw()), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some((SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT, found.st_rdev))),
+            Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -36,17 +36,29 @@ impl<'a> Whiteout<'a> {
         })
     }
 
-    /// Says it in the words of overlayfs.
+    /// Says it in the words of overlayfs. What the layer itself has under the name stays (OCI image specification,
+    /// "Whiteouts"), and hides what is below.
     pub fn apply(&self, dir: &Dir) -> io::Result<()> {
         match self {
             Self::Bookkeeping => Ok(()),
-            Self::File(name) => {
-                dir.remove(name)?;
-                Ok(mknodat(Some(dir.raw()), *name, SFlag::S_IFCHR, Mode::empty(), 0)?)
-            }
-            Self::Opaque => set_xattr(&dir.path_to(OsStr::new(".")), "trusted.overlay.opaque", b"y"),
+            Self::File(name) => match dir.kind(name)? {
+                None => Ok(mknodat(Some(dir.raw()), *name, SFlag::S_IFCHR, Mode::empty(), 0)?),
+                Some((SFlag::S_IFDIR, _)) => make_opaque(dir, name),
+                Some(_) => Ok(()),
+            },
+            Self::Opaque => make_opaque(dir, OsStr::new(".")),
         }
     }
+}
+
+/// Whether this is what overlayfs takes for a whiteout.
+pub(super) fn is_whiteout(kind: (SFlag, u64)) -> bool {
+    kind == (SFlag::S_IFCHR, 0)
+}
+
+/// Hides what the directories of that name below have.
+pub(super) fn make_opaque(dir: &Dir, name: &OsStr) -> io::Result<()> {
+    set_xattr(&dir.path_to(name), "trusted.overlay.opaque", b"y")
 }
 
 /// Sets an extended attribute; of a link, the link's own.
