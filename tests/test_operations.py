@@ -181,7 +181,7 @@ def test_start_task_and_container_instances(estiva):
     ecs = estiva.ecs
     [arn] = ecs.list_container_instances(status="ACTIVE", filter="attribute:ecs.os-type == linux")["containerInstanceArns"]
     assert ecs.list_container_instances(filter="agentConnected == false")["containerInstanceArns"] == []
-    refused(lambda: ecs.list_container_instances(filter="nonsense"), "InvalidParameterException", "filter")
+    refused(lambda: ecs.list_container_instances(filter="nonsense"), "InvalidParameterException", "nonsense")
     estiva.register("started", [shell("sleep 1000", stopTimeout=2, memory=32)])
 
     def instance():

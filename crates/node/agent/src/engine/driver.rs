@@ -148,23 +148,22 @@ impl Driver {
         for (container, image) in self.record.known.containers.iter_mut().zip(&images) {
             container.image_digest = Some(image.digest.clone());
         }
-        // Neither shim nor network outlives the machine.
-        self.record.shim_spawned = true;
-        self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
-        let network = match self.record.network.clone() {
-            Some(network) => network,
-            None => prepare::network(&self.host, &self.record.task).await?,
-        };
-        // Not before: the shim has mounts of its own, and would not see a network namespace that is bound later.
+        // A shim that is alive was started with the network that is noted. It has mounts of its own, and would not see a
+        // network namespace that is bound later.
+        if liveness == Liveness::NeverStarted || self.record.network.is_none() {
+            let network = prepare::network(&self.host, &self.record.task).await?;
+            for container in &mut self.record.known.containers {
+                let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
+                container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
+            }
+            self.record.network = Some(network);
+            self.record.shim_spawned = true;
+            // Neither network nor shim outlives the machine.
+            self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
+        }
         if liveness == Liveness::NeverStarted {
             self.spawn_shim().await?;
         }
-        for container in &mut self.record.known.containers {
-            let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
-            container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
-        }
-        self.record.network = Some(network);
-        self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
         prepare::containers(&self.host, &self.record, &self.dir, &images)
     }
 

@@ -1,7 +1,7 @@
 //! The shim's one loop: it sleeps in `poll` until an agent speaks, a container writes, ends or runs out of time.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,6 +14,7 @@ use libcgroups::common::{CgroupConfig, CgroupManager, ControllerOpt, create_cgro
 use libcontainer::oci_spec::runtime::LinuxResources;
 use nix::{
     errno::Errno,
+    fcntl::{Flock, FlockArg},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{SigSet, Signal},
@@ -57,6 +58,7 @@ pub(super) struct Supervisor<'a> {
     diagnostics: &'a mut Diagnostics,
     buffer: Vec<u8>,
     shut_down: bool,
+    _only: Flock<File>,
 }
 
 /// What a descriptor in the poll set stands for.
@@ -74,6 +76,9 @@ impl<'a> Supervisor<'a> {
     pub(super) fn new(dir: TaskDir, diagnostics: &'a mut Diagnostics) -> io::Result<Self> {
         let task: TaskSpec = serde_json::from_slice(&fs::read(dir.task_file())?)?;
         validate_task(&task).map_err(io::Error::other)?;
+        // An agent that was killed while it started a shim may come back before that one is to be seen.
+        let only = Flock::lock(File::open(dir.path())?, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io::Error::other(format!("the task has a shim already: {errno}")))?;
         // Before anything is made that somebody would have to clean up by it.
         let own = ShimProcess::inspect(std::process::id())?;
         write_durably(&dir.process_file(), &serde_json::to_vec(&own)?)?;
@@ -93,7 +98,19 @@ impl<'a> Supervisor<'a> {
         let server = Server::listen(&task.socket)?;
         let buffer = vec![0; CHUNK_BYTES];
         let (containers, execs) = (Vec::new(), Vec::new());
-        Ok(Self { dir, task, cgroup, server, signals, containers, execs, diagnostics, buffer, shut_down: false })
+        Ok(Self {
+            dir,
+            task,
+            cgroup,
+            server,
+            signals,
+            containers,
+            execs,
+            diagnostics,
+            buffer,
+            shut_down: false,
+            _only: only,
+        })
     }
 
     /// Until [`Command::Shutdown`].

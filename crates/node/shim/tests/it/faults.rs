@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::fixture::Task;
+use crate::fixture::{SHIM, Task};
 
 fn pid_of(status: &Status) -> i32 {
     match status {
@@ -71,6 +71,17 @@ async fn a_lost_agent_loses_nothing() {
     };
     assert_eq!(exit.code, 4);
     assert_eq!(client::liveness(task.dir()).unwrap(), Liveness::Alive);
+    task.close().await;
+}
+
+#[tokio::test]
+async fn a_task_has_one_shim() {
+    let mut task = Task::spawn().await;
+    let error = client::spawn(Path::new(SHIM), task.dir(), &task.spec).await.unwrap_err();
+    assert!(error.to_string().contains("the task has a shim already"), "{error}");
+    assert_eq!(task.run(&task.shell("undisturbed", "exit 3")).await.code, 3);
+    // The second one complained there, as it should.
+    fs::write(task.dir().join("shim.log"), "").unwrap();
     task.close().await;
 }
 
