@@ -66,7 +66,6 @@ pub(crate) async fn register(
 /// What an agent says of its node.
 struct Offer {
     registered: Resources,
-    resources: Vec<api::Resource>,
     attributes: Vec<InstanceAttribute>,
     ec2_instance_id: Option<String>,
     version_info: Option<api::VersionInfo>,
@@ -88,7 +87,6 @@ impl Offer {
         let attribute = |it: api::Attribute| InstanceAttribute { name: it.name, value: it.value };
         Ok(Self {
             registered: total(&resources)?,
-            resources,
             attributes: attributes.into_iter().map(attribute).collect(),
             ec2_instance_id: input.instance_identity_document.as_deref().and_then(instance_id),
             version_info: input.version_info.clone(),
@@ -110,7 +108,6 @@ impl Offer {
             ec2_instance_id: self.ec2_instance_id.clone().unwrap_or_else(|| format!("i-{}", hex_id(&mut rng, 17))),
             status: ContainerInstanceStatus::Active,
             registered: self.registered.clone(),
-            registered_resources: self.resources.clone(),
             attributes,
             version_info: self.version_info.clone(),
             tags: self.tags.clone(),
@@ -159,7 +156,6 @@ fn again(
     attributes.extend(kept);
     row.attributes = attributes;
     row.registered = offer.registered.clone();
-    row.registered_resources.clone_from(&offer.resources);
     row.version_info.clone_from(&offer.version_info);
     Ok(row)
 }

@@ -24,9 +24,6 @@ pub struct ContainerInstanceRow {
     pub status: ContainerInstanceStatus,
     /// What the agent offered, as a demand: everything that tasks may take.
     pub registered: Resources,
-    /// What the agent offered, as it came.
-    #[serde(with = "estiva_schema::json::verbatim_list")]
-    pub registered_resources: Vec<api::Resource>,
     /// The agent's and the owner's attributes.
     pub attributes: Vec<InstanceAttribute>,
     /// Given back as it came.

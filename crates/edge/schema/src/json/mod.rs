@@ -10,7 +10,6 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 pub mod verbatim;
-pub mod verbatim_list;
 pub mod verbatim_option;
 
 use serde_json::Value;

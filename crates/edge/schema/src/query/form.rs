@@ -1,5 +1,7 @@
 //! Forms as trees: `Tags.member.1.Key=x` is `x` at `Tags`, `member`, `1`, `Key`.
 
+use estiva_model::percent_encoded;
+
 use super::tree::Tree;
 
 /// More fields than this have no honest use: the limits of the services on lists are far below.
@@ -69,21 +71,7 @@ pub(super) fn push(form: &mut String, name: &str, value: &str) {
     if !form.is_empty() {
         form.push('&');
     }
-    escape(form, name);
+    form.push_str(&percent_encoded(name));
     form.push('=');
-    escape(form, value);
-}
-
-fn escape(form: &mut String, text: &str) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => form.push(char::from(byte)),
-            other => {
-                form.push('%');
-                for digit in [other >> 4, other & 15] {
-                    form.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
-                }
-            }
-        }
-    }
+    form.push_str(&percent_encoded(value));
 }

@@ -1,5 +1,6 @@
 //! One WebSocket to the control plane.
 
+use estiva_model::percent_encoded;
 use estiva_wire::client::signed_upgrade_request;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -23,7 +24,8 @@ impl Connection {
         let address = endpoint.strip_prefix("http://").ok_or_else(|| SessionError::Url(endpoint.to_owned()))?;
         let authority = address.split('/').next().unwrap_or(address);
         let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-        let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let pairs: Vec<String> =
+            query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
         let url = format!("ws://{}/ws?{}", address.trim_end_matches('/'), pairs.join("&"));
         let request = signed_upgrade_request(&url, &control_plane.credentials, control_plane.region.as_str())?;
         let refused = |source| SessionError::Connect { endpoint: endpoint.to_owned(), source };
@@ -60,23 +62,9 @@ fn is_inactive(body: Option<&[u8]>) -> bool {
     body.is_some_and(|body| String::from_utf8_lossy(body).contains("InactiveInstanceException"))
 }
 
-/// Percent-encodes what is not unreserved (RFC 3986, 2.3).
-fn escape(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_arn_is_escaped_for_a_query() {
-        assert_eq!(escape("arn:aws:ecs/a-b_c.d~"), "arn%3Aaws%3Aecs%2Fa-b_c.d~");
-    }
 
     #[test]
     fn a_refusal_for_an_inactive_instance_is_told_from_others() {

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use estiva_model::percent_encoded;
 use serde::Deserialize;
 
 use super::client::Credentials;
@@ -50,9 +51,10 @@ impl Challenge {
             return None;
         }
         let scope = scope.clone().unwrap_or_else(|| format!("repository:{repository}:pull"));
-        let service = service.as_ref().map(|service| format!("service={}&", escape(service))).unwrap_or_default();
+        let service =
+            service.as_ref().map(|service| format!("service={}&", percent_encoded(service))).unwrap_or_default();
         let separator = if realm.contains('?') { '&' } else { '?' };
-        Some(format!("{realm}{separator}{service}scope={}", escape(&scope)))
+        Some(format!("{realm}{separator}{service}scope={}", percent_encoded(&scope)))
     }
 }
 
@@ -88,15 +90,6 @@ pub(super) fn bearer(answer: &[u8]) -> Option<String> {
     let answer: Answer = serde_json::from_slice(answer).ok()?;
     let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty())?;
     Some(format!("Bearer {token}"))
-}
-
-/// Percent-encodes what is not unreserved (RFC 3986, 2.3).
-fn escape(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]
