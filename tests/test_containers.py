@@ -1,6 +1,7 @@
 """What containers get, and how they end."""
 
 import socket
+import urllib.error
 import urllib.request
 
 import pytest
@@ -102,8 +103,14 @@ def test_a_program_that_does_not_exist(estiva):
 
 
 def fetch(port, host="127.0.0.1"):
-    with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
-        return answer.status
+    """The status of the answer; None while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
+            return answer.status
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionError):
+            return None
+        raise
 
 
 def test_fixed_and_dynamic_host_ports(estiva):

@@ -227,3 +227,20 @@ async fn containers_of_a_task_can_share_namespaces() {
     task.ended("first").await;
     task.close().await;
 }
+
+#[tokio::test]
+async fn an_image_has_as_many_layers_as_registries_take() {
+    let mut task = Task::spawn().await;
+    let mut spec = task.shell("deep", "cat /top /bottom");
+    let deep = task.dir().join("a, b: c").join("d".repeat(200));
+    for number in 0..127 {
+        let layer = deep.join(number.to_string());
+        fs::create_dir_all(&layer).unwrap();
+        fs::write(layer.join("top"), format!("{number}\n")).unwrap();
+        spec.rootfs.lower.insert(0, layer);
+    }
+    fs::write(deep.join("0").join("bottom"), "0\n").unwrap();
+    assert_eq!(task.run(&spec).await.code, 0);
+    assert_eq!(task.output("deep"), "126\n0\n");
+    task.close().await;
+}
