@@ -55,11 +55,19 @@ impl UpgradeHandler for Acs {
                 }
             }
             // Nothing would be placed on it.
-            Err(error) => error!(instance = arn, %error, "that the node is connected was not stored; it is sent away"),
+            Err(error) => error!(
+                instance = arn,
+                error = &error as &dyn std::error::Error,
+                "that the node is connected was not stored; it is sent away"
+            ),
         }
         drop(seat);
         if let Err(error) = connections::note(&self.0, &key).await {
-            error!(instance = arn, %error, "that the node is disconnected was not stored");
+            error!(
+                instance = arn,
+                error = &error as &dyn std::error::Error,
+                "that the node is disconnected was not stored"
+            );
         }
     }
 }

@@ -204,7 +204,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Err(error) = remove_all(&self.path) {
-            tracing::warn!(%error, "left over until the next start");
+            tracing::warn!(error = &error as &dyn std::error::Error, "left over until the next start");
         }
     }
 }

@@ -152,7 +152,7 @@ impl Images {
         };
         match asked {
             Err(error) if policy == PullPolicy::Default && error.is_unreachable() => {
-                tracing::warn!(%reference, %error, "the image that is there serves");
+                tracing::warn!(%reference, error = &error as &dyn std::error::Error, "the image that is there serves");
                 Ok(there)
             }
             asked => asked,
@@ -183,7 +183,9 @@ impl Images {
         let catalog = self.catalog.clone();
         tokio::task::spawn_blocking(move || match catalog.collect() {
             Ok(freed_bytes) => tracing::debug!(freed_bytes, "images that nothing needs any more are gone"),
-            Err(error) => tracing::warn!(%error, "images that nothing needs any more stay"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "images that nothing needs any more stay");
+            }
         });
     }
 

@@ -50,7 +50,7 @@ impl Records {
             };
             let bytes = fs::read(entry.path()).context(entry.path().display().to_string(), "read the record")?;
             let record = serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(task = id, %error, "unreadable task record");
+                tracing::warn!(task = id, error = &error as &dyn std::error::Error, "unreadable task record");
                 Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false }
             });
             records.insert(id.to_owned(), record);

@@ -28,7 +28,7 @@ pub(crate) async fn run(service: &EcsService) {
         match forget_due(service, from_minute, now).await {
             Ok(until) => from = Some(until),
             // The reason has been logged; the next pass begins where this one did.
-            Err(error) => tracing::warn!(%error, "stopped tasks were not forgotten"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "stopped tasks were not forgotten"),
         }
     }
 }

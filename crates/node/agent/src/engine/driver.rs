@@ -159,7 +159,7 @@ impl Driver {
             self.record.network = Some(network);
             self.record.shim_spawned = true;
             // Neither network nor shim outlives the machine.
-            self.record.save_until_reboot(&self.dir).map_err(StartFailure::Record)?;
+            self.record.save_until_reboot(&self.dir).map_err(StartFailure::record)?;
         }
         if liveness == Liveness::NeverStarted {
             self.spawn_shim().await?;
@@ -251,7 +251,12 @@ impl Driver {
             }
             let timeout = container.stop_timeout.map_or(STOP_TIMEOUT_DEFAULT, |s| Duration::from_secs(s.into()));
             if let Err(error) = client.stop(&container.name, None, timeout).await {
-                warn!(task = self.record.id(), container = container.name, %error, "cannot stop the container");
+                warn!(
+                    task = self.record.id(),
+                    container = container.name,
+                    error = &error as &dyn std::error::Error,
+                    "cannot stop the container"
+                );
             }
         }
     }
@@ -296,7 +301,11 @@ impl Driver {
         let exits = match client::kill_orphans(&self.dir).await {
             Ok(orphans) => orphans.exits,
             Err(error) => {
-                warn!(task = self.record.id(), %error, "cannot end what a killed shim left");
+                warn!(
+                    task = self.record.id(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot end what a killed shim left"
+                );
                 BTreeMap::new()
             }
         };
@@ -380,13 +389,13 @@ impl Driver {
     fn publish(&mut self) {
         self.record.known.version += 1;
         if let Err(error) = self.record.save(&self.dir) {
-            warn!(task = self.record.id(), %error, "cannot keep the task's state");
+            warn!(task = self.record.id(), error = &error as &dyn std::error::Error, "cannot keep the task's state");
         }
         self.known.send_replace(self.record.known.clone());
     }
 
     fn save(&self) -> Result<(), StartFailure> {
-        self.record.save(&self.dir).map_err(StartFailure::Record)
+        self.record.save(&self.dir).map_err(StartFailure::record)
     }
 
     fn container_names(&self) -> Vec<String> {

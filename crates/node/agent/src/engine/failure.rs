@@ -27,7 +27,7 @@ pub(crate) enum StartFailure {
     #[error("ContainerRuntimeError: the task's shim is gone: it was killed, or the machine was restarted")]
     ShimGone,
     #[error("ResourceInitializationError: {0}")]
-    Record(#[source] RecordError),
+    Record(String),
 }
 
 impl StartFailure {
@@ -58,6 +58,12 @@ impl StartFailure {
             }
             other => Self::Network(with_sources(&other)),
         }
+    }
+
+    /// What the task is to be taken up from after a crash could not be written.
+    #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+    pub fn record(error: RecordError) -> Self {
+        Self::Record(with_sources(&error))
     }
 
     /// A container's output has nowhere to go.

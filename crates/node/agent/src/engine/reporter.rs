@@ -53,7 +53,11 @@ impl Reporter {
                 }
                 reported = Some(known.version);
                 if let Err(error) = self.dir.set_reported(known.version) {
-                    debug!(task = self.task_arn, %error, "the report may be made again after a restart");
+                    debug!(
+                        task = self.task_arn,
+                        error = &error as &dyn std::error::Error,
+                        "the report may be made again after a restart"
+                    );
                 }
             }
             if known.status == TaskStatus::Stopped {

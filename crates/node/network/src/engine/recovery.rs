@@ -150,7 +150,10 @@ impl Engine {
         let mut firewall = lock(&self.firewall);
         let damage = firewall.inspect(&expected).context(&self.names.table, "inspect the firewall")?;
         if damage.rules {
-            return firewall.install(&expected).context(&self.names.table, "install the firewall");
+            return firewall.install(&expected).context(
+                &self.names.table,
+                "install the firewall, which needs nf_tables with nat, ct, masq, fib and reject",
+            );
         }
         // First out: an element with a wrong value has the key of the right one.
         let (extra, missing): (Vec<_>, Vec<_>) =

@@ -14,7 +14,7 @@ pub(crate) use socket::{Message, Request, Socket};
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The kernel refused request number `index` of those sent together.
-    #[error("request {index} refused: {source}{}", detail(.message.as_ref()))]
+    #[error("request {index} refused{}", detail(.message.as_ref()))]
     Refused {
         /// Position among the requests sent together, from 0.
         index: usize,
@@ -24,7 +24,7 @@ pub enum NetlinkError {
         source: std::io::Error,
     },
     /// Sending or receiving failed.
-    #[error("netlink socket: {0}")]
+    #[error("netlink socket")]
     Socket(#[from] std::io::Error),
     /// An answer is not well-formed.
     #[error("malformed netlink answer: {0}")]

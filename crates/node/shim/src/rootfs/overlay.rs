@@ -20,13 +20,7 @@ pub(super) fn mount(rootfs: &Rootfs) -> io::Result<()> {
     let (upper, work) = (open(&rootfs.upper)?, open(&rootfs.work)?);
     let layers: Vec<String> = lower.iter().map(name).collect();
     let options = format!("lowerdir={},upperdir={},workdir={}", layers.join(":"), name(&upper), name(&work));
-    Ok(nix::mount::mount(
-        Some("overlay"),
-        &rootfs.target,
-        Some("overlay"),
-        MsFlags::MS_NODEV,
-        Some(options.as_str()),
-    )?)
+    Ok(nix::mount::mount(Some("overlay"), &rootfs.target, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))?)
 }
 
 fn open(dir: &Path) -> io::Result<File> {
