@@ -14,11 +14,15 @@ pub(crate) use element::Element;
 pub(crate) use ruleset::Parameters;
 
 use crate::Protocol;
-use crate::netlink::{Attributes, NetlinkError, Request, Socket};
+use crate::netlink::{Attributes, NetlinkError, Request, Socket, attributes};
 use crate::nft::{self, Batch, Family};
 
+/// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_GET`.
+const GET_CONNECTION: u16 = 1 << 8 | 1;
 /// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_DELETE`.
-const DELETE_CONNECTIONS: u16 = 1 << 8 | 2;
+const DELETE_CONNECTION: u16 = 1 << 8 | 2;
+/// `struct nfgenmsg` before each message's attributes.
+const HEADER_BYTES: usize = 4;
 // <linux/netfilter/nfnetlink_conntrack.h>
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -27,6 +31,7 @@ const CTA_IP_V4_SRC: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_ID: u16 = 12;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
@@ -160,11 +165,16 @@ impl Firewall {
         self.forget(list, CTA_FILTER_ORIG_FLAGS, FILTER_BY_PROTOCOL | FILTER_BY_DESTINATION_PORT)
     }
 
+    /// One by one: only newer kernels than Debian 12 has delete by a filter.
     fn forget(&mut self, mut tuple: Attributes, side: u16, flags: u32) -> Result<(), NetlinkError> {
         tuple.nested(CTA_FILTER, |filter| {
             filter.bytes(side, &flags.to_ne_bytes());
         });
-        self.socket.transact(&[Request { kind: DELETE_CONNECTIONS, flags: 0, body: tuple.into_bytes() }])
+        let found = self.socket.dump(&Request { kind: GET_CONNECTION, flags: 0, body: tuple.into_bytes() })?;
+        let deletions: Vec<Request> = found.iter().map(|connection| deletion(&connection.body)).collect();
+        let refused = self.socket.transact_each(&deletions)?;
+        // Some have ended by themselves in the meantime.
+        refused.into_iter().find(|error| error.errno() != Some(libc::ENOENT)).map_or(Ok(()), Err)
     }
 
     fn remove_together(&mut self, elements: &[Element]) -> Result<(), NetlinkError> {
@@ -175,6 +185,19 @@ impl Firewall {
         }
         batch.commit(&mut self.socket)
     }
+}
+
+/// The request that deletes this very connection, and no later one of the same addresses.
+fn deletion(connection: &[u8]) -> Request {
+    let mut which = Attributes::after(&[Family::Ip as u8, 0, 0, 0]);
+    for (kind, value) in attributes(connection.get(HEADER_BYTES..).unwrap_or_default()) {
+        match kind {
+            CTA_TUPLE_ORIG => which.nested(kind, |tuple| tuple.append(value)),
+            CTA_ID => which.bytes(kind, value),
+            _ => &mut which,
+        };
+    }
+    Request { kind: DELETE_CONNECTION, flags: 0, body: which.into_bytes() }
 }
 
 fn add(batch: &mut Batch<'_>, element: &Element) {
