@@ -253,12 +253,11 @@ pub(super) fn version(text: &str) -> Option<Vec<u64>> {
 
 /// Milliseconds since 1970 of a time in RFC 3339, or of the beginning of a day in UTC.
 pub(super) fn milliseconds(text: &str) -> Option<i64> {
-    let nanoseconds = match OffsetDateTime::parse(text, &Rfc3339) {
-        Ok(time) => time.unix_timestamp_nanos(),
-        Err(_) => {
-            let day = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-            day.midnight().assume_utc().unix_timestamp_nanos()
-        }
+    let nanoseconds = if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+        time.unix_timestamp_nanos()
+    } else {
+        let day = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+        day.midnight().assume_utc().unix_timestamp_nanos()
     };
     i64::try_from(nanoseconds / 1_000_000).ok()
 }

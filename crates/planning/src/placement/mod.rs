@@ -37,8 +37,26 @@ pub struct Placement {
     pub lacking: Vec<(String, Lack)>,
 }
 
+/// What each of some equal tasks asks of its instance.
+#[derive(Debug, Clone, Default)]
+pub struct Demand {
+    /// What it takes.
+    pub resources: Resources,
+    /// No other task of its group may be there (the constraint distinctInstance).
+    pub distinct_instance: bool,
+}
+
+impl Candidate {
+    fn lack(&self, demand: &Demand) -> Option<Lack> {
+        if demand.distinct_instance && self.group_tasks > 0 {
+            return Some(Lack::DistinctInstance);
+        }
+        self.remaining.lack(&demand.resources)
+    }
+}
+
 /// Places `count` tasks that each need `demand`.
-pub fn place(demand: &Resources, count: usize, mut candidates: Vec<Candidate>, rng: &mut impl Rng) -> Placement {
+pub fn place(demand: &Demand, count: usize, mut candidates: Vec<Candidate>, rng: &mut impl Rng) -> Placement {
     let mut zone_tasks: BTreeMap<String, usize> = BTreeMap::new();
     for candidate in &candidates {
         *zone_tasks.entry(candidate.availability_zone.clone()).or_default() += candidate.group_tasks;
@@ -50,17 +68,17 @@ pub fn place(demand: &Resources, count: usize, mut candidates: Vec<Candidate>, r
         };
         let best = candidates
             .iter_mut()
-            .filter(|candidate| candidate.remaining.lack(demand).is_none())
+            .filter(|candidate| candidate.lack(demand).is_none())
             .map(|candidate| (rank(candidate, rng.random()), candidate))
             .min_by_key(|(rank, _)| *rank);
         let Some((_, best)) = best else { break };
-        best.remaining.reserve(demand);
+        best.remaining.reserve(&demand.resources);
         best.group_tasks += 1;
         *zone_tasks.entry(best.availability_zone.clone()).or_default() += 1;
         chosen.push(best.arn.clone());
     }
     let lacking = if chosen.len() < count {
-        candidates.into_iter().filter_map(|it| it.remaining.lack(demand).map(|lack| (it.arn, lack))).collect()
+        candidates.into_iter().filter_map(|it| it.lack(demand).map(|lack| (it.arn, lack))).collect()
     } else {
         Vec::new()
     };

@@ -26,6 +26,8 @@ pub enum Lack {
     Memory,
     /// A host port that the task needs is taken.
     Ports,
+    /// Another task of the group is there.
+    DistinctInstance,
 }
 
 impl Lack {
@@ -35,6 +37,7 @@ impl Lack {
             Self::Cpu => "RESOURCE:CPU",
             Self::Memory => "RESOURCE:MEMORY",
             Self::Ports => "RESOURCE:PORTS",
+            Self::DistinctInstance => "DistinctInstance placement constraint unsatisfied.",
         }
     }
 }

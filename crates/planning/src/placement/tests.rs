@@ -19,8 +19,20 @@ fn candidate(arn: &str, zone: &str, cpu: i64, memory: i64) -> Candidate {
     }
 }
 
-fn demand(cpu: i64, memory: i64, ports: &[u16]) -> Resources {
-    Resources { cpu, memory, tcp_ports: ports.iter().copied().collect(), ..Resources::default() }
+fn demand(cpu: i64, memory: i64, ports: &[u16]) -> Demand {
+    let resources = Resources { cpu, memory, tcp_ports: ports.iter().copied().collect(), ..Resources::default() };
+    Demand { resources, distinct_instance: false }
+}
+
+#[test]
+fn a_distinct_instance_has_no_other_task_of_the_group() {
+    let mut taken = candidate("taken", "a", 4096, 4096);
+    taken.group_tasks = 1;
+    let cluster = vec![taken, candidate("b", "a", 4096, 4096), candidate("c", "b", 4096, 4096)];
+    let distinct = Demand { distinct_instance: true, ..demand(1, 1, &[]) };
+    let placement = place(&distinct, 3, cluster, &mut rng());
+    assert_eq!(placement.chosen.len(), 2);
+    assert!(placement.lacking.iter().all(|(_, lack)| *lack == Lack::DistinctInstance), "{:?}", placement.lacking);
 }
 
 #[test]
@@ -81,7 +93,7 @@ proptest! {
     fn release_undoes_reserve(cpu in 0..9_i64, memory in 0..9_i64, port in 1..9_u16) {
         let mut remaining = Resources { cpu: 10, memory: 10, ..Resources::default() };
         let before = remaining.clone();
-        let demand = demand(cpu, memory, &[port]);
+        let demand = demand(cpu, memory, &[port]).resources;
         remaining.reserve(&demand);
         remaining.release(&demand);
         prop_assert_eq!(remaining, before);

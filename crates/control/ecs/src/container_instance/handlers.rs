@@ -9,11 +9,10 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
-use super::filter::Filter;
 use super::reference::{authorise, find};
 use super::table::{BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow};
 use super::view::to_api;
-use super::{poll_endpoint, register};
+use super::{poll_endpoint, register, selection};
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
@@ -93,12 +92,14 @@ pub(crate) fn list(
     let scope = Scope::of(caller);
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
-    let filter = input.filter.as_deref().map(Filter::parse).transpose()?;
+    let filter = input.filter.as_deref().map(selection::parse).transpose()?;
     let page = Page::new(input.next_token.as_deref(), input.max_results)?;
     let rows = |status: &str| {
         view.index_from::<ContainerInstanceRow>(BY_CLUSTER_STATUS, &scope.key(&[&cluster.name, status]), &page.after)
     };
-    let matches = |row: &Arc<ContainerInstanceRow>| filter.as_ref().is_none_or(|filter| filter.matches(&view, row));
+    let matches = |row: &Arc<ContainerInstanceRow>| {
+        filter.as_ref().is_none_or(|filter| selection::is_true_of(filter, &view, row))
+    };
     let key = |row: &Arc<ContainerInstanceRow>| row.key();
     let (rows, next_token) = match input.status {
         Some(status) => page.cut(rows(status.as_str()).filter(matches), key),

@@ -1,47 +1,61 @@
-//! Placement constraints: which container instances a caller leaves to choose from.
+//! Placement constraints: which container instances a caller and a task definition leave to choose from.
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_planning::expression::Expression;
 use estiva_store::Snapshot;
 
-use crate::container_instance::Filter;
 use crate::container_instance::table::ContainerInstanceRow;
+use crate::container_instance::{is_true_of, parse_expression};
 use crate::error::invalid;
 
-/// RunTask takes so many.
-const CONSTRAINTS_MAX: usize = 10;
-/// Characters of an expression.
-const EXPRESSION_CHARS_MAX: usize = 2000;
+/// RunTask takes so many, a task definition too, and the two together are no more.
+pub(crate) const CONSTRAINTS_MAX: usize = 10;
 
-/// What every chosen instance has to be a member of.
+/// What the chosen instances have to be.
 #[derive(Default)]
-pub(super) struct Constraints(Vec<Filter>);
-
-impl Constraints {
-    /// Reads a request's constraints: memberOf alone, so far.
-    pub fn parse(constraints: Option<&[api::PlacementConstraint]>) -> Result<Self, Error> {
-        let constraints = constraints.unwrap_or_default();
-        if constraints.len() > CONSTRAINTS_MAX {
-            return Err(invalid(format!("placementConstraints: at most {CONSTRAINTS_MAX} are allowed")));
-        }
-        constraints.iter().map(member_of).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Whether the instance may be chosen.
-    pub fn allow(&self, view: &Snapshot, row: &ContainerInstanceRow) -> bool {
-        self.0.iter().all(|filter| filter.matches(view, row))
-    }
+pub(super) struct Constraints {
+    /// Each task on an instance that has none of its group.
+    pub distinct_instance: bool,
+    member_of: Vec<Expression>,
 }
 
-fn member_of(constraint: &api::PlacementConstraint) -> Result<Filter, Error> {
-    if constraint.r#type != Some(api::PlacementConstraintType::MemberOf) {
-        return Err(invalid("placementConstraints: Estiva supports the type memberOf alone yet"));
+impl Constraints {
+    /// Reads the constraints of a request and of the task definition.
+    pub fn parse(
+        requested: Option<&[api::PlacementConstraint]>,
+        defined: Option<&[api::TaskDefinitionPlacementConstraint]>,
+    ) -> Result<Self, Error> {
+        let (requested, defined) = (requested.unwrap_or_default(), defined.unwrap_or_default());
+        if requested.len() + defined.len() > CONSTRAINTS_MAX {
+            return Err(invalid(format!(
+                "placementConstraints: at most {CONSTRAINTS_MAX} are allowed, those of the task definition included."
+            )));
+        }
+        let mut constraints = Self::default();
+        for constraint in requested {
+            match (constraint.r#type, constraint.expression.as_deref()) {
+                (Some(api::PlacementConstraintType::DistinctInstance), None | Some("")) => {
+                    constraints.distinct_instance = true;
+                }
+                (Some(api::PlacementConstraintType::DistinctInstance), Some(_)) => {
+                    return Err(invalid("placementConstraints: distinctInstance takes no expression."));
+                }
+                (Some(api::PlacementConstraintType::MemberOf), expression) => {
+                    constraints.member_of.push(parse_expression(expression.unwrap_or_default())?);
+                }
+                (None, _) => return Err(invalid("placementConstraints: type must be distinctInstance or memberOf.")),
+            }
+        }
+        for constraint in defined {
+            constraints.member_of.push(parse_expression(constraint.expression.as_deref().unwrap_or_default())?);
+        }
+        Ok(constraints)
     }
-    let expression = constraint.expression.as_deref().unwrap_or_default();
-    if expression.chars().count() > EXPRESSION_CHARS_MAX {
-        return Err(invalid(format!(
-            "placementConstraints: an expression has at most {EXPRESSION_CHARS_MAX} characters"
-        )));
+
+    /// Why the instance may not be chosen, whatever runs on it.
+    pub fn refusal(&self, view: &Snapshot, row: &ContainerInstanceRow) -> Option<&'static str> {
+        let is_member = self.member_of.iter().all(|expression| is_true_of(expression, view, row));
+        (!is_member).then_some("MemberOf placement constraint unsatisfied.")
     }
-    Filter::parse(expression)
 }

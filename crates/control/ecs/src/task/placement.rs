@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use estiva_api_ecs::types as api;
-use estiva_planning::placement::{Candidate, place};
+use estiva_planning::placement::{Candidate, Demand, place};
 use estiva_store::{Row, Snapshot};
 
 use super::constraint::Constraints;
@@ -43,8 +43,8 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
             failures.push(refused("AGENT"));
         } else if launch.lacks_attribute(row) {
             failures.push(refused("ATTRIBUTE"));
-        } else if !constraints.allow(view, row) {
-            failures.push(refused("MemberOf placement constraint unsatisfied."));
+        } else if let Some(reason) = constraints.refusal(view, row) {
+            failures.push(refused(reason));
         } else if let Some(reservation) = view.get::<ReservationRow>(&key) {
             candidates.push(Candidate {
                 arn: key,
@@ -54,7 +54,8 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
             });
         }
     }
-    let placement = place(&launch.demand, count, candidates, &mut rand::rng());
+    let demand = Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance };
+    let placement = place(&demand, count, candidates, &mut rand::rng());
     let by_key = |key: &String| instances.iter().find(|row| row.key() == *key);
     if placement.chosen.len() == count {
         failures.clear();

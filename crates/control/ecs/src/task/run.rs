@@ -30,7 +30,6 @@ pub(crate) async fn run(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
     check_supported(&input)?;
-    let constraints = Constraints::parse(input.placement_constraints.as_deref())?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(invalid(format!("Count must be between 1 and {COUNT_MAX}.")));
@@ -45,8 +44,11 @@ pub(crate) async fn run(
             return Ok((tasks, Vec::new()));
         }
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
-        let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes(&input, launch_type))?;
+        let launch =
+            Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes(&input, launch_type))?;
         let none = || invalid("No Container Instances were found in your cluster.");
+        let defined = definition.definition.placement_constraints.as_deref();
+        let constraints = Constraints::parse(input.placement_constraints.as_deref(), defined)?;
         let placed = placement::choose(tx, &launch, &constraints, count).ok_or_else(none)?;
         let mut failures = placed.failures;
         let mut tasks = Vec::new();
