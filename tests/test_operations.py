@@ -92,19 +92,33 @@ def test_task_definitions(estiva):
         ({"containerDefinitions": [container(portMappings=[{"containerPort": 70000}])]}, "containerPort"),
         ({"containerDefinitions": [container(portMappings=[{"containerPort": 80, "hostPort": 81}])], "networkMode": "host"}, "must match"),
         ({"containerDefinitions": [container(logConfiguration={"logDriver": "awslogs"})]}, "awslogs-group"),
-        ({"containerDefinitions": [container(logConfiguration={"logDriver": "splunk"})]}, "splunk"),
-        ({"containerDefinitions": [container(secrets=[{"name": "X", "valueFrom": "y"}])]}, "secrets"),
-        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"]})]}, "healthCheck"),
+        ({"containerDefinitions": [container(secrets=[{"name": "X", "valueFrom": "y"}])]}, "executionRoleArn"),
+        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"], "interval": 1})]}, "healthCheck.interval"),
         ({"requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}, "awsvpc"),
         ({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc"}, "cpu"),
         ({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "4096"}, "No Fargate configuration"),
         ({"cpu": "lots"}, "cpu"),
-        ({"volumes": [{"name": "x"}]}, "volumes"),
+        ({"volumes": [{"name": "x", "host": {"sourcePath": "relative"}}]}, "sourcePath"),
     ],
 )
 def test_a_task_definition_that_cannot_be_is_refused_by_field(estiva, change, text):
     request = {"family": "refused", "containerDefinitions": [container()], **change}
     refused(lambda: estiva.ecs.register_task_definition(**request), "ClientException", text)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"volumes": [{"name": "x"}]}, "volumes"),
+        ({"pidMode": "task"}, "pidMode"),
+        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"]})]}, "containerDefinitions[0].healthCheck"),
+        ({"containerDefinitions": [container(logConfiguration={"logDriver": "splunk"})]}, "logDriver"),
+    ],
+)
+def test_what_nodes_do_not_honour_is_kept_and_refused_by_name_when_it_is_to_run(estiva, change, field):
+    request = {"family": unique("kept"), "containerDefinitions": [container()], **change}
+    kept = estiva.ecs.register_task_definition(**request)["taskDefinition"]
+    refused(lambda: estiva.ecs.run_task(taskDefinition=kept["taskDefinitionArn"]), "InvalidParameterException", field)
 
 
 def test_tasks(estiva):

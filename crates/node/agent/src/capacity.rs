@@ -19,7 +19,7 @@ pub const RESERVED_TCP_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Log drivers, network modes and settings that this agent honours, as attributes without a value. The names are
 /// those of AWS's agent, which task definitions ask for in `requiresAttributes`.
-pub const CAPABILITIES: [&str; 11] = [
+pub const CAPABILITIES: [&str; 15] = [
     "com.amazonaws.ecs.capability.docker-remote-api.1.17",
     "com.amazonaws.ecs.capability.docker-remote-api.1.18",
     "com.amazonaws.ecs.capability.docker-remote-api.1.19",
@@ -30,6 +30,11 @@ pub const CAPABILITIES: [&str; 11] = [
     "com.amazonaws.ecs.capability.logging-driver.json-file",
     "com.amazonaws.ecs.capability.logging-driver.none",
     "com.amazonaws.ecs.capability.privileged-container",
+    // There are no credentials for tasks yet: a role is kept and shown.
+    "com.amazonaws.ecs.capability.task-iam-role",
+    "com.amazonaws.ecs.capability.task-iam-role-network-host",
+    "ecs.capability.execution-role-awslogs",
+    "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.task-eni",
 ];
 

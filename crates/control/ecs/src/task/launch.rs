@@ -17,6 +17,7 @@ use crate::error::invalid;
 use crate::scope::Scope;
 use crate::tag::Tags;
 use crate::task_definition::table::TaskDefinitionRow;
+use crate::task_definition::unsupported;
 
 /// Characters of startedBy.
 const STARTED_BY_CHARS_MAX: usize = 128;
@@ -70,6 +71,7 @@ impl Launch {
         let overrides = wishes.overrides.unwrap_or_default();
         check_overrides(&definition.definition, &overrides)?;
         check_compatibility(&definition.definition, wishes.launch_type)?;
+        unsupported::check(&definition.definition)?;
         let subnet = subnet(&definition.definition, wishes.network.as_ref(), wishes.launch_type)?;
         let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
         let long = |text: &str, most: usize| text.chars().count() > most;

@@ -19,5 +19,6 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use constraint::CONSTRAINTS_MAX;
 pub(crate) use end::{Stop, abandon};
 pub(crate) use reference::status_of;

@@ -1,95 +1,106 @@
-//! Checks on container definitions.
+//! Checks on container definitions, each by itself.
 
 use std::collections::BTreeSet;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-use super::logging;
+use super::{health_check, linux_parameters, logging, network, secret};
 use crate::name;
 
 /// ECS's quota.
 const CONTAINERS_MAX: usize = 10;
 /// Docker's least memory, in MiB: ECS takes 4, and 6 since Docker 20.10.
 const MEMORY_MIN: i32 = 4;
-/// Seconds that Fargate waits at most before it kills.
-const FARGATE_STOP_TIMEOUT: std::ops::RangeInclusive<i32> = 2..=120;
+/// Seconds between restarts that a restart policy may ask for.
+const RESTART_ATTEMPT_PERIOD: std::ops::RangeInclusive<i32> = 60..=1800;
+const IGNORED_EXIT_CODES_MAX: usize = 50;
+/// Seconds that a dependency's start may take at least.
+const START_TIMEOUT_MIN: i32 = 2;
 
 /// What the task definition says that container definitions depend on.
 pub(super) struct Surroundings {
     pub network_mode: api::NetworkMode,
-    pub fargate: bool,
     /// The task has a memory limit of its own.
     pub task_memory: Option<i64>,
+    /// Somebody may read secrets for the task.
+    pub has_execution_role: bool,
+}
+
+/// A field of the container definition at `place` is wrong.
+pub(super) fn field_error(place: usize, field: &str, text: impl AsRef<str>) -> Error {
+    Error::client_exception(format!("containerDefinitions[{place}].{field}: {}", text.as_ref()))
 }
 
 /// Checks the container definitions of one task definition.
 pub(super) fn check(containers: &[api::ContainerDefinition], around: &Surroundings) -> Result<(), Error> {
+    let refuse = |text: String| Err(Error::client_exception(text));
     if containers.is_empty() {
-        return Err(refuse("Container list cannot be empty."));
+        return refuse("Container list cannot be empty.".to_owned());
     }
     if containers.len() > CONTAINERS_MAX {
-        return Err(refuse(format!("A task definition can have at most {CONTAINERS_MAX} containers.")));
+        return refuse(format!("A task definition can have at most {CONTAINERS_MAX} containers."));
     }
     let mut names = BTreeSet::new();
     for (place, container) in containers.iter().enumerate() {
         let name = container.name.as_deref().unwrap_or_default();
         if !name::is_legal(name) {
-            return Err(refuse(format!(
+            return refuse(format!(
                 "Invalid 'containerDefinitions[{place}].name': 1 to 255 letters, digits, hyphens and underscores."
-            )));
+            ));
         }
         if !names.insert(name) {
-            return Err(refuse(format!("containerDefinitions[{place}].name: the name {name} is given twice")));
+            return Err(field_error(place, "name", format!("the name {name} is given twice")));
         }
         check_one(place, container, around)?;
     }
     if !containers.iter().any(|container| container.essential != Some(false)) {
-        return Err(refuse("A task definition must have at least one essential container."));
+        return refuse("A task definition must have at least one essential container.".to_owned());
     }
-    check_host_ports(containers, around)
+    network::check_host_ports(containers, around.network_mode)
 }
 
 fn check_one(place: usize, container: &api::ContainerDefinition, around: &Surroundings) -> Result<(), Error> {
-    let field = |name: &str, text: &str| refuse(format!("containerDefinitions[{place}].{name}: {text}"));
     if container.image.as_deref().unwrap_or_default().is_empty() {
-        return Err(field("image", "Container.image should not be null or empty."));
+        return Err(field_error(place, "image", "Container.image should not be null or empty."));
     }
     check_sizes(container, around).map_err(|text| {
-        refuse(format!("Invalid setting for container '{}'. {text}", container.name.as_deref().unwrap_or_default()))
+        let name = container.name.as_deref().unwrap_or_default();
+        Error::client_exception(format!("Invalid setting for container '{name}'. {text}"))
     })?;
-    if let Some(timeout) = container.stop_timeout
-        && (timeout < 0 || around.fargate && !FARGATE_STOP_TIMEOUT.contains(&timeout))
-    {
-        return Err(field("stopTimeout", "must be 2 to 120 seconds on Fargate, and not negative elsewhere"));
-    }
+    check_timeouts(place, container)?;
     if let Some(directory) = container.working_directory.as_deref()
         && !directory.is_empty()
         && !directory.starts_with('/')
     {
-        return Err(field("workingDirectory", "must be an absolute path"));
-    }
-    if around.fargate && container.privileged == Some(true) {
-        return Err(field("privileged", "is not supported on Fargate"));
+        return Err(field_error(place, "workingDirectory", "must be an absolute path"));
     }
     for entry in container.environment.iter().flatten() {
         let name = entry.name.as_deref().unwrap_or_default();
         if name.is_empty() || name.contains(['=', '\0']) || entry.value.as_deref().unwrap_or_default().contains('\0') {
-            return Err(field("environment", "a name must not be empty nor hold '=', and nothing a NUL character"));
+            let text = "a name must not be empty nor hold '=', and nothing a NUL character";
+            return Err(field_error(place, "environment", text));
         }
     }
-    for mapping in container.port_mappings.iter().flatten() {
-        check_port(mapping, around).map_err(|text| field("portMappings", &text))?;
+    if let Some(policy) = &container.restart_policy {
+        check_restart_policy(policy).map_err(|text| field_error(place, "restartPolicy", text))?;
     }
-    for tmpfs in container.linux_parameters.iter().flat_map(|linux| linux.tmpfs.iter().flatten()) {
-        if !tmpfs.container_path.starts_with('/') || tmpfs.size <= 0 {
-            return Err(field("linuxParameters.tmpfs", "containerPath must be absolute, and size above 0"));
+    for requirement in container.resource_requirements.iter().flatten() {
+        let value = requirement.value.as_deref().unwrap_or_default();
+        let is_number = value.parse::<u32>().is_ok_and(|count| count > 0);
+        if value.is_empty() || requirement.r#type == api::ResourceType::Gpu && !is_number {
+            return Err(field_error(
+                place,
+                "resourceRequirements",
+                "value must be a number of GPUs, or an accelerator",
+            ));
         }
     }
-    container
-        .log_configuration
-        .as_ref()
-        .map_or(Ok(()), |configuration| logging::check(place, configuration, around.fargate))
+    network::check(place, container, around.network_mode)?;
+    linux_parameters::check(place, container)?;
+    health_check::check(place, container)?;
+    secret::check(place, container, around.has_execution_role)?;
+    container.log_configuration.as_ref().map_or(Ok(()), |configuration| logging::check(place, configuration))
 }
 
 fn check_sizes(container: &api::ContainerDefinition, around: &Surroundings) -> Result<(), String> {
@@ -110,49 +121,29 @@ fn check_sizes(container: &api::ContainerDefinition, around: &Surroundings) -> R
         (Some(memory), _, Some(task)) if i64::from(memory) > task => {
             Err("The 'memory' must not be more than the task's.".to_owned())
         }
-        _ => Ok(()),
-    }
-}
-
-fn check_port(mapping: &api::PortMapping, around: &Surroundings) -> Result<(), String> {
-    let port = |port: Option<i32>, least: i32| port.is_none_or(|port| (least..=65_535).contains(&port));
-    if mapping.container_port.is_none() || !port(mapping.container_port, 1) {
-        return Err("containerPort must be from 1 to 65535".to_owned());
-    }
-    if !port(mapping.host_port, 0) {
-        return Err("hostPort must be from 0 to 65535".to_owned());
-    }
-    let same = mapping.host_port.is_none_or(|host| host == 0 || Some(host) == mapping.container_port);
-    match around.network_mode {
-        api::NetworkMode::None => Err("are not allowed in networkMode none".to_owned()),
-        api::NetworkMode::Awsvpc | api::NetworkMode::Host if !same => Err(format!(
-            "When networkMode={}, the host ports and container ports in port mappings must match.",
-            around.network_mode.as_str()
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// In one task a host port, and in a shared namespace a container port, can be there only once.
-fn check_host_ports(containers: &[api::ContainerDefinition], around: &Surroundings) -> Result<(), Error> {
-    let mut taken = BTreeSet::new();
-    for (place, container) in containers.iter().enumerate() {
-        for mapping in container.port_mappings.iter().flatten() {
-            let shared = around.network_mode != api::NetworkMode::Bridge;
-            let port = if shared { mapping.container_port } else { mapping.host_port.filter(|port| *port != 0) };
-            let udp = mapping.protocol == Some(api::TransportProtocol::Udp);
-            if let Some(port) = port
-                && !taken.insert((port, udp))
-            {
-                return Err(refuse(format!(
-                    "containerDefinitions[{place}].portMappings: host port {port} is mapped twice"
-                )));
-            }
+        (_, Some(reservation), Some(task)) if i64::from(reservation) > task => {
+            Err("The 'memoryReservation' must not be more than the task's 'memory'.".to_owned())
         }
+        _ => Ok(()),
+    }
+}
+
+fn check_timeouts(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
+    if container.stop_timeout.is_some_and(|timeout| timeout < 0) {
+        return Err(field_error(place, "stopTimeout", "must not be negative"));
+    }
+    if container.start_timeout.is_some_and(|timeout| timeout < START_TIMEOUT_MIN) {
+        return Err(field_error(place, "startTimeout", format!("must be at least {START_TIMEOUT_MIN} seconds")));
     }
     Ok(())
 }
 
-fn refuse(text: impl Into<String>) -> Error {
-    Error::client_exception(text)
+fn check_restart_policy(policy: &api::ContainerRestartPolicy) -> Result<(), String> {
+    if policy.restart_attempt_period.is_some_and(|period| !RESTART_ATTEMPT_PERIOD.contains(&period)) {
+        return Err("restartAttemptPeriod must be 60 to 1800 seconds".to_owned());
+    }
+    if policy.ignored_exit_codes.as_ref().is_some_and(|codes| codes.len() > IGNORED_EXIT_CODES_MAX) {
+        return Err(format!("at most {IGNORED_EXIT_CODES_MAX} ignoredExitCodes are allowed"));
+    }
+    Ok(())
 }

@@ -12,16 +12,22 @@ pub(super) fn filled_in(
         container_definitions: Some(containers),
         cpu: request.cpu,
         enable_fault_injection: request.enable_fault_injection,
+        ephemeral_storage: request.ephemeral_storage,
         execution_role_arn: request.execution_role_arn,
         family: Some(request.family),
+        inference_accelerators: request.inference_accelerators,
+        ipc_mode: request.ipc_mode,
         memory: request.memory,
         // ECS shows no network mode for a registration that names none.
         network_mode: request.network_mode,
-        placement_constraints: Some(Vec::new()),
+        pid_mode: request.pid_mode,
+        placement_constraints: Some(request.placement_constraints.unwrap_or_default()),
+        proxy_configuration: request.proxy_configuration,
         requires_compatibilities: request.requires_compatibilities.filter(|list| !list.is_empty()),
         runtime_platform: request.runtime_platform,
         task_role_arn: request.task_role_arn,
-        volumes: Some(Vec::new()),
+        trusted_execution_configuration: request.trusted_execution_configuration,
+        volumes: Some(request.volumes.unwrap_or_default()),
         ..api::TaskDefinition::default()
     }
 }

@@ -1,12 +1,16 @@
-//! Log configurations: the drivers that nodes have, and their options.
+//! Log configurations: the options of the drivers.
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-const AWSLOGS_OPTIONS: [&str; 8] = [
+use super::container::field_error;
+
+const AWSLOGS_OPTIONS: [&str; 10] = [
     "awslogs-create-group",
+    "awslogs-datetime-format",
     "awslogs-endpoint",
     "awslogs-group",
+    "awslogs-multiline-pattern",
     "awslogs-region",
     "awslogs-stream",
     "awslogs-stream-prefix",
@@ -16,44 +20,46 @@ const AWSLOGS_OPTIONS: [&str; 8] = [
 const JSON_FILE_OPTIONS: [&str; 2] = ["max-file", "max-size"];
 
 /// Checks the log configuration of the container at `place`.
-pub(super) fn check(place: usize, configuration: &api::LogConfiguration, fargate: bool) -> Result<(), Error> {
-    let refuse =
-        |text: String| Err(Error::client_exception(format!("containerDefinitions[{place}].logConfiguration: {text}")));
-    let driver = configuration.log_driver.as_str();
+pub(super) fn check(place: usize, configuration: &api::LogConfiguration) -> Result<(), Error> {
+    check_options(configuration).map_err(|text| field_error(place, "logConfiguration", text))
+}
+
+fn check_options(configuration: &api::LogConfiguration) -> Result<(), String> {
     let options = configuration.options.clone().unwrap_or_default();
+    let option = |name: &str| options.get(name).map(String::as_str);
+    let driver = configuration.log_driver;
     let known: &[&str] = match driver {
-        "awslogs" => &AWSLOGS_OPTIONS,
-        "json-file" if !fargate => &JSON_FILE_OPTIONS,
-        "json-file" => return refuse("Fargate supports the log driver awslogs alone".to_owned()),
-        other => return refuse(format!("Estiva does not support the log driver {other} yet")),
+        api::LogDriver::Awslogs => &AWSLOGS_OPTIONS,
+        api::LogDriver::JsonFile => &JSON_FILE_OPTIONS,
+        // Docker's and Fluent Bit's own.
+        _ => return Ok(()),
     };
     if let Some(name) = options.keys().find(|name| !known.contains(&name.as_str())) {
-        return refuse(format!("the log driver {driver} has no option '{name}' here"));
+        return Err(format!("the log driver {} has no option '{name}'", driver.as_str()));
     }
-    if driver == "awslogs" {
-        if options.get("awslogs-group").is_none_or(String::is_empty) {
-            return refuse("Log driver awslogs requires options: awslogs-group".to_owned());
+    if driver == api::LogDriver::Awslogs {
+        if option("awslogs-group").is_none_or(str::is_empty) {
+            return Err("Log driver awslogs requires options: awslogs-group".to_owned());
         }
-        if fargate && options.get("awslogs-stream-prefix").is_none_or(String::is_empty) {
-            return refuse("Log driver awslogs requires options: awslogs-stream-prefix".to_owned());
+        if option("awslogs-multiline-pattern").is_some() && option("awslogs-datetime-format").is_some() {
+            return Err("awslogs-multiline-pattern and awslogs-datetime-format exclude each other".to_owned());
         }
-        if options.get("mode").is_some_and(|mode| mode != "blocking" && mode != "non-blocking") {
-            return refuse("mode must be blocking or non-blocking".to_owned());
+        if option("mode").is_some_and(|mode| mode != "blocking" && mode != "non-blocking") {
+            return Err("mode must be blocking or non-blocking".to_owned());
         }
-        if options.get("awslogs-create-group").is_some_and(|value| value != "true" && value != "false") {
-            return refuse("awslogs-create-group must be true or false".to_owned());
+        if option("awslogs-create-group").is_some_and(|value| value != "true" && value != "false") {
+            return Err("awslogs-create-group must be true or false".to_owned());
         }
     }
     for name in ["max-buffer-size", "max-size"] {
-        if let Some(size) = options.get(name).filter(|size| !is_size(size)) {
-            return refuse(format!("{name}: '{size}' is no size such as 25m"));
+        if let Some(size) = option(name).filter(|size| !is_size(size)) {
+            return Err(format!("{name}: '{size}' is no size such as 25m"));
         }
     }
-    if let Some(number) = options.get("max-file").filter(|number| !number.parse::<u32>().is_ok_and(|number| number > 0))
-    {
-        return refuse(format!("max-file: '{number}' is no number above 0"));
+    match option("max-file").filter(|number| !number.parse::<u32>().is_ok_and(|number| number > 0)) {
+        Some(number) => Err(format!("max-file: '{number}' is no number above 0")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A number and b, k, m or g, each also with a b behind it: Docker's sizes.

@@ -3,9 +3,20 @@
 mod compatibility;
 mod container;
 mod defaults;
+mod dependency;
+mod fargate;
 pub mod handlers;
+mod health_check;
+mod linux_parameters;
 mod logging;
+mod network;
 pub mod reference;
 mod register;
+mod required_attribute;
+mod secret;
+mod settings;
 pub mod table;
-mod unsupported;
+#[cfg(test)]
+mod tests;
+pub(crate) mod unsupported;
+mod volume;

@@ -9,7 +9,7 @@ use estiva_store::Tx;
 use super::container::{self, Surroundings};
 use super::handlers::to_api;
 use super::table::{FamilyRow, TaskDefinitionRow, TaskDefinitionStatus};
-use super::{compatibility, defaults, unsupported};
+use super::{compatibility, defaults, dependency, required_attribute, settings, volume};
 use crate::EcsService;
 use crate::error;
 use crate::name;
@@ -68,21 +68,24 @@ fn checked(request: api::RegisterTaskDefinitionRequest) -> Result<api::TaskDefin
             "Family contains invalid characters or is longer than 255: letters, digits, hyphens and underscores are allowed.",
         ));
     }
-    unsupported::check(&request)?;
     let size = |field: &str, text: Option<&String>, units: fn(&str) -> Option<i64>| match text.map(|text| units(text)) {
         Some(None) => Err(Error::client_exception(format!("Invalid '{field}' setting for task."))),
         other => Ok(other.flatten()),
     };
     let cpu = size("cpu", request.cpu.as_ref(), cpu_units)?;
     let memory = size("memory", request.memory.as_ref(), mebibytes)?;
-    let fargate = request.requires_compatibilities.iter().flatten().any(|it| *it == api::Compatibility::Fargate);
     let network_mode = request.network_mode.unwrap_or(api::NetworkMode::Bridge);
-    container::check(&request.container_definitions, &Surroundings { network_mode, fargate, task_memory: memory })?;
+    let has_execution_role = request.execution_role_arn.is_some();
+    let around = Surroundings { network_mode, task_memory: memory, has_execution_role };
+    container::check(&request.container_definitions, &around)?;
+    dependency::check(&request.container_definitions)?;
+    volume::check(request.volumes.as_deref().unwrap_or_default(), &request.container_definitions)?;
+    settings::check(&request)?;
     let mut definition = defaults::filled_in(request, network_mode);
     definition.cpu = cpu.map(|cpu| cpu.to_string());
     definition.memory = memory.map(|memory| memory.to_string());
     definition.compatibilities = Some(compatibility::of(&definition, cpu, memory)?);
-    definition.requires_attributes = Some(compatibility::required_attributes(&definition));
+    definition.requires_attributes = Some(required_attribute::of(&definition));
     if estiva_schema::json::to_vec(&definition).len() > DEFINITION_BYTES_MAX {
         return Err(Error::client_exception(format!(
             "The task definition is larger than {DEFINITION_BYTES_MAX} bytes."

@@ -1,33 +1,38 @@
-//! What ECS has and Estiva's nodes do not honour yet: refused by name, for a setting that is passed over in silence is
-//! worse than none.
+//! What a task definition may say and Estiva's nodes do not honour yet: tasks of it are refused by name, for a setting that
+//! is passed over in silence is worse than none.
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-/// Refuses a request that asks for what does not exist here.
-pub(super) fn check(request: &api::RegisterTaskDefinitionRequest) -> Result<(), Error> {
+use crate::error::invalid;
+
+/// Refuses tasks of a definition that asks for what does not exist here.
+pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
     let any = |given: bool, field: &str| if given { Err(refusal(field)) } else { Ok(()) };
-    any(has(request.volumes.as_ref()), "volumes")?;
-    any(has(request.placement_constraints.as_ref()), "placementConstraints")?;
-    any(has(request.inference_accelerators.as_ref()), "inferenceAccelerators")?;
-    any(request.proxy_configuration.is_some(), "proxyConfiguration")?;
-    any(request.pid_mode.is_some(), "pidMode")?;
-    any(request.ipc_mode.is_some(), "ipcMode")?;
-    any(request.ephemeral_storage.is_some(), "ephemeralStorage")?;
-    any(request.enable_fault_injection == Some(true), "enableFaultInjection")?;
-    any(request.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration")?;
-    let platform = request.runtime_platform.as_ref();
+    any(has(definition.volumes.as_ref()), "volumes")?;
+    any(has(definition.inference_accelerators.as_ref()), "inferenceAccelerators")?;
+    any(definition.proxy_configuration.is_some(), "proxyConfiguration")?;
+    any(definition.pid_mode.is_some(), "pidMode")?;
+    any(definition.ipc_mode.is_some(), "ipcMode")?;
+    any(definition.ephemeral_storage.is_some(), "ephemeralStorage")?;
+    any(definition.enable_fault_injection == Some(true), "enableFaultInjection")?;
+    any(definition.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration")?;
+    let platform = definition.runtime_platform.as_ref();
     let family = platform.and_then(|platform| platform.operating_system_family).map(api::OSFamily::as_str);
     any(family.is_some_and(|family| family != "LINUX"), "runtimePlatform.operatingSystemFamily other than LINUX")?;
-    request
+    definition
         .container_definitions
         .iter()
+        .flatten()
         .enumerate()
         .try_for_each(|(place, container)| check_container(place, container))
 }
 
 fn check_container(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
     let linux = container.linux_parameters.as_ref();
+    let logging = container.log_configuration.as_ref();
+    let option =
+        |name: &str| logging.and_then(|it| it.options.as_ref()).is_some_and(|options| options.contains_key(name));
     let unsupported = [
         (has(container.secrets.as_ref()), "secrets"),
         (has(container.environment_files.as_ref()), "environmentFiles"),
@@ -52,10 +57,13 @@ fn check_container(place: usize, container: &api::ContainerDefinition) -> Result
             container.port_mappings.iter().flatten().any(|it| it.container_port_range.is_some()),
             "portMappings.containerPortRange",
         ),
+        (logging.is_some_and(|it| has(it.secret_options.as_ref())), "logConfiguration.secretOptions"),
         (
-            container.log_configuration.as_ref().is_some_and(|it| has(it.secret_options.as_ref())),
-            "logConfiguration.secretOptions",
+            logging.is_some_and(|it| !matches!(it.log_driver, api::LogDriver::Awslogs | api::LogDriver::JsonFile)),
+            "logConfiguration.logDriver other than awslogs and json-file",
         ),
+        (option("awslogs-multiline-pattern"), "logConfiguration.options.awslogs-multiline-pattern"),
+        (option("awslogs-datetime-format"), "logConfiguration.options.awslogs-datetime-format"),
     ];
     match unsupported.iter().find(|(given, _)| *given) {
         Some((_, field)) => Err(refusal(&format!("containerDefinitions[{place}].{field}"))),
@@ -68,5 +76,5 @@ fn has<T>(list: Option<&Vec<T>>) -> bool {
 }
 
 fn refusal(field: &str) -> Error {
-    Error::client_exception(format!("{field}: Estiva does not support it yet"))
+    invalid(format!("{field}: Estiva does not support it yet"))
 }

@@ -52,7 +52,7 @@ macro_rules! operations {
 }
 
 operations! {
-    create_cluster register_task_definition deregister_task_definition delete_task_definitions
+    create_cluster register_task_definition describe_task_definition deregister_task_definition delete_task_definitions
     run_task start_task stop_task describe_tasks list_tasks
     register_container_instance deregister_container_instance describe_container_instances list_container_instances
     update_container_instances_state discover_poll_endpoint put_attributes
@@ -157,6 +157,7 @@ pub(crate) fn offer(name: &str) -> Value {
         "attributes": [
             { "name": "ecs.os-type", "value": "linux" },
             { "name": "ecs.capability.task-eni" },
+            { "name": "ecs.capability.task-cpu-mem-limit" },
             { "name": "estiva.eni-range", "value": "10.1.0.10-10.1.0.11" },
             { "name": "estiva.eni-gateway", "value": "10.1.0.1/24" },
             { "name": "name", "value": name },

@@ -87,7 +87,7 @@ async fn requests_that_cannot_be_met_are_refused() {
             "Network Configuration is not valid for the given networkMode of this task definition.",
         ),
         (json!({ "enableExecuteCommand": true }), "does not support it yet"),
-        (json!({ "placementConstraints": [{ "type": "distinctInstance" }] }), "memberOf alone"),
+        (json!({ "placementConstraints": [{ "type": "distinctInstance", "expression": "x" }] }), "takes no expression"),
         (json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] }), "placementStrategy"),
         (json!({ "clientToken": "with space" }), "clientToken"),
     ] {

@@ -58,7 +58,7 @@ async fn each_task_has_an_address_of_its_own_until_it_stopped() {
 #[tokio::test]
 async fn awsvpc_needs_a_network_configuration_and_a_node_with_addresses() {
     let bench = with_vpc_task().await;
-    bench.join("a", json!({ "attributes": [{ "name": "ecs.capability.task-eni" }] })).await;
+    bench.join("a", json!({ "attributes": [{ "name": "ecs.capability.task-eni" }, { "name": "ecs.capability.task-cpu-mem-limit" }] })).await;
     let refused = refusal(run(&bench, json!({ "networkConfiguration": null })).await);
     assert_eq!(
         refused,

@@ -1,0 +1,37 @@
+//! Health checks of containers.
+
+use std::ops::RangeInclusive;
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+
+use super::container::field_error;
+
+/// Seconds, and a number: the API reference's ranges for HealthCheck.
+const INTERVAL: RangeInclusive<i32> = 5..=300;
+const TIMEOUT: RangeInclusive<i32> = 2..=60;
+const RETRIES: RangeInclusive<i32> = 1..=10;
+const START_PERIOD: RangeInclusive<i32> = 0..=300;
+
+/// Checks the health check of the container at `place`.
+pub(super) fn check(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
+    let Some(health_check) = &container.health_check else { return Ok(()) };
+    let refuse = |field: &str, text: String| Err(field_error(place, &format!("healthCheck.{field}"), text));
+    match health_check.command.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => return refuse("command", "must not be empty".to_owned()),
+        ["CMD" | "CMD-SHELL"] => return refuse("command", "lacks what is to be run".to_owned()),
+        ["CMD-SHELL", _, _, ..] => return refuse("command", "CMD-SHELL takes one command line".to_owned()),
+        _ => {}
+    }
+    for (field, value, range) in [
+        ("interval", health_check.interval, INTERVAL),
+        ("timeout", health_check.timeout, TIMEOUT),
+        ("retries", health_check.retries, RETRIES),
+        ("startPeriod", health_check.start_period, START_PERIOD),
+    ] {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            return refuse(field, format!("must be from {} to {}", range.start(), range.end()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! The operations on task definitions.
+
+mod kept;
+mod refused;
