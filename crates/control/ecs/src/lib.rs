@@ -3,7 +3,9 @@
 //! A handler checks a request, writes what is desired, and answers. What is observed comes back through
 //! SubmitTaskStateChange: [`task::report`] is its sole writer. Nothing here talks to a node.
 
+pub mod account_setting;
 mod attribute;
+mod capacity_provider;
 pub mod cluster;
 pub mod container_instance;
 mod error;
@@ -22,11 +24,14 @@ use estiva_store::Schema;
 /// Adds this crate's tables.
 pub fn tables(schema: Schema) -> Schema {
     schema
+        .table::<account_setting::table::AccountSettingRow>()
+        .table::<capacity_provider::table::CapacityProviderRow>()
         .table::<cluster::table::ClusterRow>()
         .table::<task_definition::table::TaskDefinitionRow>()
         .table::<task_definition::table::FamilyRow>()
         .table::<task::table::TaskRow>()
         .table::<task::table::TaskStatusRow>()
+        .table::<task::protection::TaskProtectionRow>()
         .table::<task::table::ClientTokenRow>()
         .table::<container_instance::table::ContainerInstanceRow>()
         .table::<container_instance::table::ConnectionRow>()

@@ -5,7 +5,7 @@ use estiva_api_ecs::{Ecs, Error, types};
 use estiva_schema::Request;
 use estiva_store::Store;
 
-use crate::{attribute, cluster, container_instance, tag, task, task_definition};
+use crate::{account_setting, attribute, capacity_provider, cluster, container_instance, tag, task, task_definition};
 
 /// What an installation decides about its ECS.
 #[derive(Debug, Clone)]
@@ -245,5 +245,89 @@ impl Ecs for EcsService {
         request: Request<types::ListTagsForResourceRequest>,
     ) -> Result<types::ListTagsForResourceResponse, Error> {
         tag::handlers::list(self, &request)
+    }
+
+    async fn put_account_setting(
+        &self,
+        request: Request<types::PutAccountSettingRequest>,
+    ) -> Result<types::PutAccountSettingResponse, Error> {
+        account_setting::handlers::put(self, request).await
+    }
+
+    async fn put_account_setting_default(
+        &self,
+        request: Request<types::PutAccountSettingDefaultRequest>,
+    ) -> Result<types::PutAccountSettingDefaultResponse, Error> {
+        account_setting::handlers::put_default(self, request).await
+    }
+
+    async fn delete_account_setting(
+        &self,
+        request: Request<types::DeleteAccountSettingRequest>,
+    ) -> Result<types::DeleteAccountSettingResponse, Error> {
+        account_setting::handlers::delete(self, request).await
+    }
+
+    async fn list_account_settings(
+        &self,
+        request: Request<types::ListAccountSettingsRequest>,
+    ) -> Result<types::ListAccountSettingsResponse, Error> {
+        account_setting::handlers::list(self, &request)
+    }
+
+    async fn create_capacity_provider(
+        &self,
+        request: Request<types::CreateCapacityProviderRequest>,
+    ) -> Result<types::CreateCapacityProviderResponse, Error> {
+        capacity_provider::handlers::create(self, request).await
+    }
+
+    async fn update_capacity_provider(
+        &self,
+        request: Request<types::UpdateCapacityProviderRequest>,
+    ) -> Result<types::UpdateCapacityProviderResponse, Error> {
+        capacity_provider::handlers::update(self, request).await
+    }
+
+    async fn delete_capacity_provider(
+        &self,
+        request: Request<types::DeleteCapacityProviderRequest>,
+    ) -> Result<types::DeleteCapacityProviderResponse, Error> {
+        capacity_provider::handlers::delete(self, request).await
+    }
+
+    async fn describe_capacity_providers(
+        &self,
+        request: Request<types::DescribeCapacityProvidersRequest>,
+    ) -> Result<types::DescribeCapacityProvidersResponse, Error> {
+        capacity_provider::handlers::describe(self, &request)
+    }
+
+    async fn put_cluster_capacity_providers(
+        &self,
+        request: Request<types::PutClusterCapacityProvidersRequest>,
+    ) -> Result<types::PutClusterCapacityProvidersResponse, Error> {
+        cluster::handlers::put_capacity_providers(self, request).await
+    }
+
+    async fn get_task_protection(
+        &self,
+        request: Request<types::GetTaskProtectionRequest>,
+    ) -> Result<types::GetTaskProtectionResponse, Error> {
+        task::protection::get(self, &request)
+    }
+
+    async fn update_task_protection(
+        &self,
+        request: Request<types::UpdateTaskProtectionRequest>,
+    ) -> Result<types::UpdateTaskProtectionResponse, Error> {
+        task::protection::update(self, request).await
+    }
+
+    async fn update_container_agent(
+        &self,
+        request: Request<types::UpdateContainerAgentRequest>,
+    ) -> Result<types::UpdateContainerAgentResponse, Error> {
+        container_instance::handlers::update_agent(self, &request)
     }
 }

@@ -21,6 +21,7 @@ fn row(overrides: &Value) -> TaskRow {
         family: "web".to_owned(),
         revision: 7,
         launch_type: "EC2".to_owned(),
+        capacity_provider: None,
         container_instance: "i".to_owned(),
         container_instance_cluster: "default".to_owned(),
         availability_zone: "us-east-1a".to_owned(),

@@ -12,13 +12,13 @@ use super::reference::{active, name_of};
 use super::table::{ClusterRow, ClusterSetting, ClusterStatus};
 use super::view::to_api;
 use crate::EcsService;
-use crate::container_instance;
 use crate::container_instance::table::ContainerInstanceStatus;
 use crate::error::{self, invalid};
 use crate::page::Page;
 use crate::scope::Scope;
 use crate::tag::Tags;
 use crate::task::table::{BY_CLUSTER_STATUS, TaskStatusRow, cluster_status_value};
+use crate::{account_setting, capacity_provider, container_instance};
 use estiva_planning::lifecycle::TaskStatus;
 
 /// DescribeClusters takes so many at a time.
@@ -30,11 +30,6 @@ pub(crate) async fn create(
 ) -> Result<api::CreateClusterResponse, Error> {
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
-    if input.capacity_providers.iter().flatten().next().is_some()
-        || input.default_capacity_provider_strategy.iter().flatten().next().is_some()
-    {
-        return Err(invalid("capacityProviders: Estiva does not support them yet"));
-    }
     let name = name_of(&scope, input.cluster_name.as_deref())?.to_owned();
     let tags = Tags::from_request(input.tags.clone())?;
     let settings = settings(input.settings.as_deref().unwrap_or_default())?;
@@ -45,7 +40,13 @@ pub(crate) async fn create(
             return Ok::<_, Error>(row);
         }
         let mut row = ClusterRow::new(&scope, &name, Timestamp::now());
+        let insights = account_setting::effective(tx, &scope, &caller.arn(), api::SettingName::ContainerInsights);
+        row.put_settings(vec![ClusterSetting { name: "containerInsights".to_owned(), value: insights }]);
         row.put_settings(settings.clone());
+        let providers = input.capacity_providers.as_deref().unwrap_or_default();
+        row.capacity_providers = capacity_provider::check_there(tx, &scope, providers)?;
+        let strategy = input.default_capacity_provider_strategy.as_deref().unwrap_or_default();
+        row.default_strategy = capacity_provider::check_strategy(&scope, strategy, &row.capacity_providers)?;
         row.configuration.clone_from(&input.configuration);
         row.service_connect_defaults = input.service_connect_defaults.as_ref().map(connect_defaults);
         row.tags = tags.clone();
@@ -125,6 +126,25 @@ pub(crate) async fn update_settings(
     let settings = settings(&input.settings)?;
     let row = change(service, &Scope::of(&caller), &input.cluster, |row| row.put_settings(settings.clone())).await?;
     Ok(api::UpdateClusterSettingsResponse { cluster: Some(everything(&service.store.view(), &row)) })
+}
+
+pub(crate) async fn put_capacity_providers(
+    service: &EcsService,
+    request: Request<api::PutClusterCapacityProvidersRequest>,
+) -> Result<api::PutClusterCapacityProvidersResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let update = service.store.update(|tx| {
+        let mut row = (*active(tx, &scope, Some(&input.cluster))?).clone();
+        row.capacity_providers = capacity_provider::check_there(tx, &scope, &input.capacity_providers)?;
+        let strategy = &input.default_capacity_provider_strategy;
+        row.default_strategy = capacity_provider::check_strategy(&scope, strategy, &row.capacity_providers)?;
+        Ok::<_, Error>(tx.put(row))
+    });
+    let row = update.await.map_err(error::update)?;
+    let mut cluster = everything(&service.store.view(), &row);
+    cluster.attachments_status = Some("UPDATE_COMPLETE".to_owned());
+    Ok(api::PutClusterCapacityProvidersResponse { cluster: Some(cluster) })
 }
 
 pub(crate) async fn delete(

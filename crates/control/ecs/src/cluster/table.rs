@@ -5,6 +5,7 @@ use estiva_model::Timestamp;
 use estiva_store::Row;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity_provider::StrategyItem;
 use crate::scope::Scope;
 use crate::tag::Tags;
 
@@ -25,6 +26,12 @@ pub struct ClusterRow {
     /// Given back as it came.
     #[serde(with = "estiva_schema::json::verbatim_option", default, skip_serializing_if = "Option::is_none")]
     pub service_connect_defaults: Option<api::ClusterServiceConnectDefaults>,
+    /// Names of the capacity providers that tasks may ask for.
+    #[serde(default)]
+    pub capacity_providers: Vec<String>,
+    /// For tasks that name neither a launch type nor a strategy.
+    #[serde(default)]
+    pub default_strategy: Vec<StrategyItem>,
     /// The owner's labels.
     pub tags: Tags,
     /// When it was made.
@@ -67,7 +74,17 @@ impl Row for ClusterRow {
     fn key(&self) -> String {
         self.scope.key(&[&self.name])
     }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        if self.status != ClusterStatus::Active {
+            return Vec::new();
+        }
+        self.capacity_providers.iter().map(|name| (BY_CAPACITY_PROVIDER, self.scope.key(&[name]))).collect()
+    }
 }
+
+/// The ACTIVE clusters that a capacity provider is associated with.
+pub const BY_CAPACITY_PROVIDER: &str = "capacity_provider";
 
 impl ClusterRow {
     /// Sets settings; those of other names stay.
@@ -87,6 +104,8 @@ impl ClusterRow {
             settings: vec![ClusterSetting { name: "containerInsights".to_owned(), value: "disabled".to_owned() }],
             configuration: None,
             service_connect_defaults: None,
+            capacity_providers: Vec::new(),
+            default_strategy: Vec::new(),
             tags: Tags::default(),
             created_at: now,
         }

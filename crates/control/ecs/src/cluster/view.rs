@@ -5,6 +5,7 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::Snapshot;
 
 use super::table::ClusterRow;
+use crate::capacity_provider::StrategyItem;
 use crate::container_instance::table::{
     BY_CLUSTER_STATUS as INSTANCES_BY_STATUS, ContainerInstanceRow, ContainerInstanceStatus,
 };
@@ -36,8 +37,8 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
         running_tasks_count: Some(count(running)),
         pending_tasks_count: Some(count(pending)),
         active_services_count: Some(0),
-        capacity_providers: Some(Vec::new()),
-        default_capacity_provider_strategy: Some(Vec::new()),
+        capacity_providers: Some(row.capacity_providers.clone()),
+        default_capacity_provider_strategy: Some(row.default_strategy.iter().map(StrategyItem::to_api).collect()),
         statistics: Some(if includes(api::ClusterField::Statistics) {
             statistics(pending, running)
         } else {

@@ -156,6 +156,19 @@ pub(crate) async fn update_state(
     Ok(api::UpdateContainerInstancesStateResponse { container_instances: Some(instances), failures: Some(failures) })
 }
 
+/// An agent of Estiva is part of the binary: there is no newer one that the server could send it.
+pub(crate) fn update_agent(
+    service: &EcsService,
+    request: &Request<api::UpdateContainerAgentRequest>,
+) -> Result<api::UpdateContainerAgentResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
+    find(&view, &scope, &cluster.name, &input.container_instance)?.ok_or_else(not_found)?;
+    Err(Error::no_update_available_exception("There is no update available for the container agent."))
+}
+
 fn check_count(count: usize, most: usize) -> Result<(), Error> {
     match count {
         0 => Err(invalid("Container instances cannot be empty.")),

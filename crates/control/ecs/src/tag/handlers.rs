@@ -8,6 +8,7 @@ use estiva_store::{Row, Snapshot, Tx};
 
 use super::Tags;
 use crate::EcsService;
+use crate::capacity_provider::table::CapacityProviderRow;
 use crate::cluster::table::ClusterRow;
 use crate::container_instance::table::ContainerInstanceRow;
 use crate::error::{self, invalid};
@@ -45,6 +46,7 @@ pub(crate) fn list(
     let resource = Resource::parse(&Scope::of(&request.caller), &request.input.resource_arn)?;
     let view = service.store.view();
     let tags = match &resource {
+        Resource::CapacityProvider(key) => tags_of::<CapacityProviderRow>(&view, key),
         Resource::Cluster(key) => tags_of::<ClusterRow>(&view, key),
         Resource::TaskDefinition(key) => tags_of::<TaskDefinitionRow>(&view, key),
         Resource::Task(key) => tags_of::<TaskRow>(&view, key),
@@ -61,6 +63,7 @@ async fn change(
 ) -> Result<(), Error> {
     let resource = Resource::parse(scope, arn)?;
     let update = service.store.update(|tx| match &resource {
+        Resource::CapacityProvider(key) => change_row::<CapacityProviderRow>(tx, key, &change),
         Resource::Cluster(key) => change_row::<ClusterRow>(tx, key, &change),
         Resource::TaskDefinition(key) => change_row::<TaskDefinitionRow>(tx, key, &change),
         Resource::Task(key) => change_row::<TaskRow>(tx, key, &change),
@@ -71,6 +74,7 @@ async fn change(
 
 /// What can have labels, by the key of its row.
 enum Resource {
+    CapacityProvider(String),
     Cluster(String),
     TaskDefinition(String),
     Task(String),
@@ -86,6 +90,7 @@ impl Resource {
         }
         let parts: Vec<&str> = arn.resource.split('/').collect();
         Ok(match parts.as_slice() {
+            ["capacity-provider", name] => Self::CapacityProvider(scope.key(&[name])),
             ["cluster", name] => Self::Cluster(scope.key(&[name])),
             ["task", cluster, id] => Self::Task(scope.key(&[cluster, id])),
             ["container-instance", cluster, id] => Self::ContainerInstance(scope.key(&[cluster, id])),
@@ -120,7 +125,7 @@ macro_rules! tagged {
     )*};
 }
 
-tagged!(ClusterRow, TaskDefinitionRow, TaskRow, ContainerInstanceRow);
+tagged!(CapacityProviderRow, ClusterRow, TaskDefinitionRow, TaskRow, ContainerInstanceRow);
 
 fn tags_of<R: Tagged>(view: &Snapshot, key: &str) -> Result<Tags, Error> {
     view.get::<R>(key).map(|row| row.tags().clone()).ok_or_else(not_found)

@@ -43,6 +43,12 @@ impl Tags {
         Ok(())
     }
 
+    /// Puts on a label of ECS's own, whose name no caller may give.
+    pub fn put_managed(&mut self, key: &str, value: &str) {
+        self.0.retain(|(known, _)| known != key);
+        self.0.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Takes labels off.
     pub fn remove(&mut self, keys: &[String]) {
         self.0.retain(|(key, _)| !keys.contains(key));

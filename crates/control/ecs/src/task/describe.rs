@@ -72,6 +72,7 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
         attachments: Some(row.network_interface.iter().map(|it| attachment(it, last_status)).collect()),
         attributes: Some(vec![architecture]),
         availability_zone: Some(row.availability_zone.clone()),
+        capacity_provider_name: row.capacity_provider.clone(),
         cluster_arn: Some(scope.arn(format!("cluster/{}", row.cluster))),
         connectivity: pull_started_at.map(|_| api::Connectivity::Connected),
         connectivity_at: pull_started_at,

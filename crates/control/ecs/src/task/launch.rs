@@ -33,6 +33,7 @@ const SECURITY_GROUPS_MAX: usize = 5;
 /// What a caller says of tasks to launch, whatever the operation.
 pub(super) struct Wishes {
     pub launch_type: api::LaunchType,
+    pub capacity_provider: Option<String>,
     pub overrides: Option<api::TaskOverride>,
     pub network: Option<api::NetworkConfiguration>,
     pub group: Option<String>,
@@ -40,6 +41,7 @@ pub(super) struct Wishes {
     pub tags: Option<Vec<api::Tag>>,
     pub propagate_tags: Option<api::PropagateTags>,
     pub enable_execute_command: bool,
+    pub enable_managed_tags: bool,
 }
 
 /// Tasks to launch, checked.
@@ -53,6 +55,7 @@ pub(super) struct Launch {
     pub group: String,
     definition: Arc<TaskDefinitionRow>,
     capacity: api::LaunchType,
+    capacity_provider: Option<String>,
     overrides: api::TaskOverride,
     subnet: Option<String>,
     started_by: Option<String>,
@@ -90,6 +93,9 @@ impl Launch {
             _ => {}
         }
         tags.merge(wishes.tags.unwrap_or_default())?;
+        if wishes.enable_managed_tags {
+            tags.put_managed("aws:ecs:clusterName", &cluster);
+        }
         Ok(Self {
             scope,
             cluster,
@@ -97,6 +103,7 @@ impl Launch {
             group,
             definition,
             capacity: wishes.launch_type,
+            capacity_provider: wishes.capacity_provider,
             overrides,
             subnet,
             started_by: wishes.started_by,
@@ -129,6 +136,7 @@ impl Launch {
             family: self.definition.family.clone(),
             revision: self.definition.revision,
             launch_type: self.capacity.as_str().to_owned(),
+            capacity_provider: self.capacity_provider.clone(),
             container_instance: instance.id.clone(),
             container_instance_cluster: instance.cluster.clone(),
             availability_zone: instance.availability_zone(),

@@ -1,5 +1,6 @@
 //! Tasks: asked for, placed, reported on, stopped, and at last forgotten.
 
+mod capacity;
 mod client_token;
 mod constraint;
 pub mod describe;
@@ -9,6 +10,7 @@ mod launch;
 pub mod list;
 mod node_report;
 mod placement;
+pub mod protection;
 mod reference;
 pub mod report;
 pub mod retention;

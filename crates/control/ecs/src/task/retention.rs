@@ -6,6 +6,7 @@ use estiva_api_ecs::Error;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot, Tx};
 
+use super::protection::TaskProtectionRow;
 use super::table::{BY_MINUTE, BY_TASK_DEFINITION, ClientTokenRow, TaskRow, TaskStatusRow, minute_of, minute_value};
 use crate::EcsService;
 use crate::error;
@@ -76,6 +77,7 @@ fn forget_some(tx: &mut Tx<'_>, minute: &str) {
     }
     for key in tasks {
         tx.delete::<TaskStatusRow>(&key);
+        tx.delete::<TaskProtectionRow>(&key);
         if let Some(task) = tx.delete::<TaskRow>(&key) {
             finish_deletion(tx, &task);
         }

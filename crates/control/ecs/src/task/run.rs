@@ -7,6 +7,7 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
+use super::capacity::{self, Part};
 use super::client_token::ClientToken;
 use super::constraint::Constraints;
 use super::describe::to_api;
@@ -36,7 +37,6 @@ pub(crate) async fn run(
     }
     let count = usize::try_from(count).unwrap_or(1);
     let token = ClientToken::of(&scope, &input)?;
-    let launch_type = input.launch_type.unwrap_or(api::LaunchType::Ec2);
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         if let Some(former) = token.as_ref().map(|token| token.former(tx)).transpose()?.flatten() {
@@ -44,18 +44,21 @@ pub(crate) async fn run(
             return Ok((tasks, Vec::new()));
         }
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
-        let launch =
-            Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes(&input, launch_type))?;
-        let none = || invalid("No Container Instances were found in your cluster.");
         let defined = definition.definition.placement_constraints.as_deref();
         let constraints = Constraints::parse(input.placement_constraints.as_deref(), defined)?;
-        let placed = placement::choose(tx, &launch, &constraints, count).ok_or_else(none)?;
-        let mut failures = placed.failures;
-        let mut tasks = Vec::new();
-        for instance in placed.instances {
-            match launch.put(tx, &instance) {
-                Some(task) => tasks.push(task),
-                None => failures.push(failure(&instance, "RESOURCE:ENI")),
+        let strategy = input.capacity_provider_strategy.as_deref();
+        let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+        for part in capacity::parts(&cluster, input.launch_type, strategy, count)? {
+            let wishes = wishes(&input, &part);
+            let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
+            let none = || invalid("No Container Instances were found in your cluster.");
+            let placed = placement::choose(tx, &launch, &constraints, part.count).ok_or_else(none)?;
+            failures.extend(placed.failures);
+            for instance in placed.instances {
+                match launch.put(tx, &instance) {
+                    Some(task) => tasks.push(task),
+                    None => failures.push(failure(&instance, "RESOURCE:ENI")),
+                }
             }
         }
         if let Some(token) = token {
@@ -72,9 +75,10 @@ pub(super) fn shown(view: &Snapshot, tasks: &[Arc<TaskRow>]) -> Vec<api::Task> {
     tasks.iter().map(|task| to_api(view, task, true)).collect()
 }
 
-fn wishes(input: &api::RunTaskRequest, launch_type: api::LaunchType) -> Wishes {
+fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
     Wishes {
-        launch_type,
+        launch_type: part.launch_type,
+        capacity_provider: part.capacity_provider.clone(),
         overrides: input.overrides.clone(),
         network: input.network_configuration.clone(),
         group: input.group.clone(),
@@ -82,13 +86,13 @@ fn wishes(input: &api::RunTaskRequest, launch_type: api::LaunchType) -> Wishes {
         tags: input.tags.clone(),
         propagate_tags: input.propagate_tags,
         enable_execute_command: input.enable_execute_command.unwrap_or(false),
+        enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
     }
 }
 
 /// What would change where or how tasks run must not be passed over in silence.
 fn check_supported(input: &api::RunTaskRequest) -> Result<(), Error> {
     let unsupported = [
-        ("capacityProviderStrategy", input.capacity_provider_strategy.iter().flatten().next().is_some()),
         ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
         ("enableExecuteCommand", input.enable_execute_command == Some(true)),
     ];

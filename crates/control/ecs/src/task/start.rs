@@ -43,6 +43,7 @@ pub(crate) async fn start(
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
         let wishes = Wishes {
             launch_type: api::LaunchType::Ec2,
+            capacity_provider: None,
             overrides: input.overrides.clone(),
             network: input.network_configuration.clone(),
             group: input.group.clone(),
@@ -50,6 +51,7 @@ pub(crate) async fn start(
             tags: input.tags.clone(),
             propagate_tags: input.propagate_tags,
             enable_execute_command: false,
+            enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
         };
         let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes)?;
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());

@@ -26,6 +26,9 @@ pub struct TaskRow {
     pub revision: u32,
     /// EC2, FARGATE or EXTERNAL.
     pub launch_type: String,
+    /// The capacity provider that a strategy gave the task to.
+    #[serde(default)]
+    pub capacity_provider: Option<String>,
     /// The id of the container instance that the task is placed on.
     pub container_instance: String,
     /// The cluster of that container instance; another than the task's own for Fargate capacity.

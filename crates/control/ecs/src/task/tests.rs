@@ -5,5 +5,6 @@ mod lists;
 mod network;
 mod oblivion;
 mod placements;
+mod protection;
 mod reports;
 mod tokens;

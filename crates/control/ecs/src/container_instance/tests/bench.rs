@@ -10,6 +10,7 @@ use estiva_store::{Row, Schema, Store};
 use serde_json::{Value, json};
 
 use crate::container_instance::table::{ConnectionRow, ReservationRow};
+use crate::task::table::TaskRow;
 use crate::{EcsService, Options};
 
 /// What one operation answers.
@@ -52,7 +53,10 @@ macro_rules! operations {
 }
 
 operations! {
-    create_cluster register_task_definition describe_task_definition deregister_task_definition delete_task_definitions
+    create_cluster put_cluster_capacity_providers list_account_settings put_account_setting put_account_setting_default
+    delete_account_setting create_capacity_provider update_capacity_provider delete_capacity_provider
+    describe_capacity_providers get_task_protection update_task_protection
+    register_task_definition describe_task_definition deregister_task_definition delete_task_definitions
     run_task start_task stop_task describe_tasks list_tasks
     register_container_instance deregister_container_instance describe_container_instances list_container_instances
     update_container_instances_state discover_poll_endpoint put_attributes
@@ -111,6 +115,19 @@ impl Bench {
         let answer = self.run_task(&owner(), json!({ "taskDefinition": definition })).await.unwrap();
         assert_eq!(answer["failures"], json!([]));
         text(&answer["tasks"][0]["taskArn"])
+    }
+
+    /// Gives a task another group, as a service would.
+    pub async fn regroup(&self, task: &str, group: &str) {
+        let arn = estiva_model::Arn::from_str(task).unwrap();
+        let key = format!("{}/{}/{}", arn.account, arn.region, arn.resource.strip_prefix("task/").unwrap());
+        let update = self.ecs.store.update(|tx| {
+            let mut row = (*tx.get::<TaskRow>(&key).unwrap()).clone();
+            group.clone_into(&mut row.group);
+            tx.put(row);
+            Ok::<_, Error>(())
+        });
+        update.await.unwrap();
     }
 
     /// The task as DescribeTasks shows it.

@@ -1,0 +1,14 @@
+//! Capacity providers: where the tasks of a strategy run. FARGATE and FARGATE_SPOT are always there; others stand for an Auto
+//! Scaling group.
+
+pub mod handlers;
+mod managed_scaling;
+mod reserved;
+mod strategy;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use handlers::check_there;
+pub use reserved::is_fargate;
+pub use strategy::{StrategyItem, check as check_strategy};
