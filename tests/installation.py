@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import boto3
+import shapes
 from botocore.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +80,7 @@ class Installation:
 
     def client(self, service, key="owner", **config):
         credentials = json.loads((self.data / "credentials.json").read_text())
-        return boto3.client(
+        client = boto3.client(
             service,
             endpoint_url=self.endpoint,
             region_name=credentials["region"],
@@ -87,6 +88,7 @@ class Installation:
             aws_secret_access_key=credentials[key]["secret_access_key"],
             config=Config(retries={"max_attempts": 1}, **config),
         )
+        return shapes.watch(client)
 
     @functools.cached_property
     def ecs(self):
