@@ -64,6 +64,7 @@ fn generate(root: &Path) -> Result<Vec<File>> {
             ("operation_schema.rs", operations::schema(&api)?),
             ("operations.rs", operations::generate(&api)?),
             ("errors.rs", errors::generate(&api)),
+            ("structures.rs", structures(&api)),
         ];
         for (name, text) in parts {
             let text = rustfmt::format(root, &format!("{HEADER}{service}.json: do not edit.\n{text}"))
@@ -77,7 +78,19 @@ fn generate(root: &Path) -> Result<Vec<File>> {
 fn module(api: &Api) -> String {
     format!(
         "//! The API `{}` of {}, generated from its model.\n\n\
-         pub mod errors;\npub mod operation_schema;\npub mod operations;\npub mod schema;\npub mod types;\n",
+         pub mod errors;\npub mod operation_schema;\npub mod operations;\npub mod schema;\nmod structures;\npub mod types;\n",
         api.service, api.version
+    )
+}
+
+/// A macro that hands every structure to another one: what must hold of all types is tested on all.
+fn structures(api: &Api) -> String {
+    let structures = api.shapes.iter().filter(|(_, shape)| shape.kind == "structure" && shape.has_type());
+    let types: Vec<String> =
+        structures.map(|(name, _)| format!("$crate::types::{},", names::type_name(name))).collect();
+    let types = types.join("\n");
+    format!(
+        "//! Every structure of the API, for tests that hold of all.\n\n\
+         #[doc(hidden)]\n#[macro_export]\nmacro_rules! for_each_structure {{\n    ($callback:ident) => {{\n        $callback! {{\n{types}\n}}\n    }};\n}}\n"
     )
 }

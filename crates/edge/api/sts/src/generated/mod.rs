@@ -5,4 +5,5 @@ pub mod errors;
 pub mod operation_schema;
 pub mod operations;
 pub mod schema;
+mod structures;
 pub mod types;
