@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use model::Api;
+pub use model::Api;
+pub use names::field as method;
 
 /// The APIs that there are crates for.
 const SERVICES: [&str; 3] = ["ecs", "logs", "sts"];
