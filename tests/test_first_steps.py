@@ -3,7 +3,7 @@
 import json
 import urllib.request
 
-from installation import eventually
+from installation import eventually, shell
 
 
 def test_a_task_answers_and_its_lines_are_read(estiva):
@@ -65,3 +65,27 @@ def test_the_command_line_says_what_is(estiva):
 def test_a_second_up_is_told_of_the_first(estiva):
     refused = estiva.estiva("up", "--detach", check=False)
     assert refused.returncode != 0 and "up already" in (refused.stderr + estiva.log())
+
+
+def test_the_history_of_a_task_has_every_change(estiva):
+    estiva.register("historic", [shell("exit 7")])
+    task = estiva.run_to_end("historic")
+    told = json.loads(estiva.estiva("task", task["taskArn"], "--json").stdout)
+    assert told["lastStatus"] == "STOPPED" and told["stopCode"] == "EssentialContainerExited"
+    events = [(event.get("container"), event["status"], event.get("exitCode")) for event in told["events"]]
+    assert events[0] == (None, "CREATED", None) and events[-1] == (None, "STOPPED", None)
+    assert ("main", "STOPPED", 7) in events
+    assert [event["at"] for event in told["events"]] == sorted(event["at"] for event in told["events"])
+    table = estiva.estiva("task", task["taskArn"].rsplit("/", 1)[1]).stdout
+    assert "EssentialContainerExited" in table and "CREATED" in table
+    unknown = estiva.estiva("task", "0" * 32, check=False)
+    assert unknown.returncode != 0 and "There is no task" in unknown.stderr
+
+
+def test_stopped_tasks_are_kept_as_long_as_asked(new_installation):
+    here = new_installation("--task-retention", "1m")
+    here.register("brief", [shell("exit 0")])
+    arn = here.run_to_end("brief")["taskArn"]
+    assert here.task(arn)["lastStatus"] == "STOPPED"
+    [server] = here.processes("server")
+    assert b"--task-retention=1m" in open(f"/proc/{server}/cmdline", "rb").read()

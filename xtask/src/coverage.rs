@@ -13,8 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::codegen::Api;
 
 /// The APIs, and the file that implements each one's trait.
-const SERVICES: [(&str, &str, &str); 3] = [
+const SERVICES: [(&str, &str, &str); 4] = [
     ("ecs", "Amazon ECS", "crates/control/ecs/src/service.rs"),
+    ("estiva", "Estiva's own", "crates/control/ecs/src/task/history.rs"),
     ("logs", "CloudWatch Logs", "crates/control/logs/src/service.rs"),
     ("sts", "AWS STS", "crates/control/iam/src/sts.rs"),
 ];

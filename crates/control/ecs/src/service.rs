@@ -1,5 +1,7 @@
 //! The service: where its state is, and which handler answers which operation.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use estiva_api_ecs::{Ecs, Error, types};
 use estiva_schema::Request;
@@ -12,6 +14,8 @@ use crate::{account_setting, attribute, capacity_provider, cluster, container_in
 pub struct Options {
     /// Where agents find the server, as a URL without a trailing slash: DiscoverPollEndpoint's answer.
     pub endpoint: String,
+    /// How long stopped tasks, and the client tokens of calls, are kept. ECS keeps tasks for an hour at least.
+    pub task_retention: Duration,
 }
 
 /// ECS over a store. Clones are the same service.

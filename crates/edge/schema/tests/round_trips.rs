@@ -128,6 +128,11 @@ fn every_type_of_ecs() {
 }
 
 #[test]
+fn every_type_of_estiva() {
+    estiva_api_estiva::for_each_structure!(each_through_json);
+}
+
+#[test]
 fn every_type_of_logs() {
     estiva_api_logs::for_each_structure!(each_through_json);
 }

@@ -6,4 +6,5 @@ pub mod env;
 pub mod image;
 pub mod server;
 pub mod status;
+pub mod task;
 pub mod up;

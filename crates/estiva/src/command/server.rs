@@ -1,6 +1,7 @@
 //! `estiva server`: the control plane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -40,12 +41,18 @@ pub struct ServerSettings {
     /// Verify no signatures: whoever reaches the endpoint is the account's owner. For throw-away use
     #[arg(long)]
     accept_any_credentials: bool,
+    /// How long stopped tasks stay described
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    task_retention: Duration,
 }
 
 impl ServerSettings {
     /// As arguments of `estiva server`.
     pub fn arguments(&self) -> Vec<String> {
-        self.accept_any_credentials.then(|| "--accept-any-credentials".to_owned()).into_iter().collect()
+        let retention =
+            format!("--task-retention={}", humantime::format_duration(self.task_retention)).replace(' ', "");
+        let any = self.accept_any_credentials.then(|| "--accept-any-credentials".to_owned());
+        any.into_iter().chain([retention]).collect()
     }
 }
 
@@ -70,7 +77,7 @@ async fn serve_until_told(
     credentials.save(&here.credentials_file())?;
 
     let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
-    let options = estiva_ecs::Options { endpoint: installation.endpoint() };
+    let options = estiva_ecs::Options { endpoint: installation.endpoint(), task_retention: settings.task_retention };
     let ecs = EcsService::new(store.clone(), options);
     let dispatch = Dispatch::open(store).await.context("cannot open the node protocol")?;
 
@@ -81,6 +88,7 @@ async fn serve_until_told(
     let verifier = Verifier::new(Arc::new(iam.clone()), verification);
     let edge = Edge::new(verifier, Arc::new(RolePolicies), Limits::default())
         .service(Arc::new(estiva_api_ecs::Endpoint(Arc::new(ecs.clone()))))
+        .service(Arc::new(estiva_api_estiva::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_logs::Endpoint(Arc::new(logs.clone()))))
         .service(iam.sts())
         .upgrade(estiva_agent_protocol::ACS_PATH, "ecs", dispatch.acs())

@@ -7,9 +7,11 @@ mod report;
 mod status;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 pub use report::{ContainerReport, TaskReport, advance, begin_stopping};
 pub use status::{ContainerStatus, DesiredStatus, StopCode, TaskStatus};
+pub use timeline::Moment;
 
 use estiva_model::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,9 @@ pub struct TaskState {
     pub execution_stopped_at: Option<Timestamp>,
     /// When the task became STOPPED.
     pub stopped_at: Option<Timestamp>,
+    /// Every change, in the order in which it was heard of.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
 }
 
 /// What has been observed of a container.
@@ -91,6 +96,7 @@ impl TaskState {
             stopping_at: None,
             execution_stopped_at: None,
             stopped_at: None,
+            timeline: Vec::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use estiva_model::Timestamp;
 
+use super::timeline::moments;
 use super::{ContainerState, ContainerStatus, NetworkBinding, TaskState, TaskStatus};
 
 /// A node's report on a task, as SubmitTaskStateChange carries it.
@@ -60,7 +61,7 @@ pub fn advance(task: &TaskState, report: &TaskReport, now: Timestamp) -> Option<
     {
         enter(&mut next, status, now);
     }
-    close(task, next)
+    close(task, next, now)
 }
 
 /// The state once the task has been told to stop, or `None` if it is stopping already.
@@ -77,14 +78,16 @@ pub fn begin_stopping(task: &TaskState, on_node: bool, now: Timestamp) -> Option
     } else if task.last_status >= TaskStatus::Running && task.last_status < TaskStatus::Stopping {
         next.last_status = TaskStatus::Stopping;
     }
-    close(task, next)
+    close(task, next, now)
 }
 
-fn close(before: &TaskState, mut after: TaskState) -> Option<TaskState> {
+fn close(before: &TaskState, mut after: TaskState, now: Timestamp) -> Option<TaskState> {
     if *before == after {
         return None;
     }
     after.version = before.version + 1;
+    let heard = moments(before, &after, now);
+    after.timeline.extend(heard);
     Some(after)
 }
 

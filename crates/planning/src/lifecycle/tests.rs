@@ -111,3 +111,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_timeline_has_every_change_once() {
+    let mut task = TaskState::new(TaskStatus::Pending, ["app".to_owned()]);
+    let at = Timestamp;
+    let container = |status, exit_code, reason: Option<&str>| ContainerReport {
+        name: "app".to_owned(),
+        status: Some(status),
+        exit_code,
+        reason: reason.map(str::to_owned),
+        ..ContainerReport::default()
+    };
+    let running = TaskReport {
+        status: Some(TaskStatus::Running),
+        containers: vec![container(ContainerStatus::Running, None, None)],
+        pull_started_at: Some(at(1)),
+        pull_stopped_at: Some(at(2)),
+        ..TaskReport::default()
+    };
+    task = advance(&task, &running, at(3)).unwrap();
+    assert_eq!(advance(&task, &running, at(4)), None, "a repeated report is no change");
+    task = begin_stopping(&task, true, at(5)).unwrap();
+    let stopped = TaskReport {
+        status: Some(TaskStatus::Stopped),
+        containers: vec![container(ContainerStatus::Stopped, Some(137), Some("OutOfMemoryError"))],
+        ..TaskReport::default()
+    };
+    task = advance(&task, &stopped, at(6)).unwrap();
+    let told: Vec<_> = task
+        .timeline
+        .iter()
+        .map(|it| (it.at.0, it.container.as_deref(), it.status.as_str(), it.exit_code, it.reason.as_deref()))
+        .collect();
+    let expected = [
+        (1, None, "PULL_STARTED", None, None),
+        (2, None, "PULL_STOPPED", None, None),
+        (3, Some("app"), "RUNNING", None, None),
+        (3, None, "RUNNING", None, None),
+        (5, None, "STOP_REQUESTED", None, None),
+        (5, None, "STOPPING", None, None),
+        (6, Some("app"), "STOPPED", Some(137), Some("OutOfMemoryError")),
+        (6, None, "STOPPED", None, None),
+    ];
+    assert_eq!(told, expected);
+}

@@ -115,7 +115,10 @@ impl Bench {
             tokio::spawn(serve(listener, edge, std::future::pending())),
             tokio::spawn(async move { watching.run().await }),
         ];
-        let ecs = EcsService::new(store.clone(), Options { endpoint: format!("http://{address}") });
+        let ecs = EcsService::new(
+            store.clone(),
+            Options { endpoint: format!("http://{address}"), task_retention: Duration::from_secs(3600) },
+        );
         Self { store, dispatch, ecs, address, tasks }
     }
 

@@ -6,6 +6,7 @@ use estiva_planning::lifecycle::{ContainerState, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
+use super::node_report::shown_reason;
 use super::reference;
 use super::table::{NetworkInterface, TaskRow, TaskStatusRow};
 use crate::EcsService;
@@ -98,7 +99,7 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
         started_by: row.started_by.clone(),
         stop_code: row.stop_code.and_then(|code| api::TaskStopCode::parse(code.as_str())),
         stopped_at: state.and_then(|state| state.stopped_at),
-        stopped_reason: row.stopped_reason.clone(),
+        stopped_reason: row.stopped_reason.as_deref().map(shown_reason),
         stopping_at: state.and_then(|state| state.stopping_at),
         tags: Some(if with_tags { row.tags.to_api() } else { Vec::new() }),
         task_arn: Some(row.arn()),
@@ -142,7 +143,7 @@ fn container(
         runtime_id: state.runtime_id.clone(),
         last_status: Some(state.last_status.as_str().to_owned()),
         exit_code: state.exit_code,
-        reason: state.reason.clone(),
+        reason: state.reason.as_deref().map(shown_reason),
         network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
         health_status: Some(api::HealthStatus::Unknown),

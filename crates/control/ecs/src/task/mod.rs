@@ -6,6 +6,7 @@ mod constraint;
 pub mod describe;
 mod end;
 mod eni;
+pub mod history;
 mod launch;
 pub mod list;
 mod node_report;

@@ -6,8 +6,10 @@ use estiva_planning::lifecycle::{ContainerReport, ContainerStatus, NetworkBindin
 
 use crate::error::invalid;
 
-/// Characters of a reason: AWS's agent cuts its own there.
-const REASON_CHARS_MAX: usize = 1024;
+/// Characters of a reason: the whole of what a node has to say, within bounds.
+const REASON_CHARS_MAX: usize = 8192;
+/// Characters of a reason as ECS's own fields show it.
+const REASON_CHARS_SHOWN: usize = 1024;
 /// Characters of a runtime's id, an image's digest, and an address.
 const ID_CHARS_MAX: usize = 255;
 /// Containers in one report. A task has at most ten, and each is told of a few times.
@@ -22,6 +24,11 @@ pub(super) fn task_status(text: &str) -> Result<TaskStatus, Error> {
 /// The reason, cut to the length that is kept.
 pub(super) fn reason(text: String) -> String {
     cut(text, REASON_CHARS_MAX)
+}
+
+/// The reason, cut to what ECS shows of it.
+pub(super) fn shown_reason(text: &str) -> String {
+    cut(text.to_owned(), REASON_CHARS_SHOWN)
 }
 
 pub(super) fn containers(changes: Vec<api::ContainerStateChange>) -> Result<Vec<ContainerReport>, Error> {

@@ -12,8 +12,6 @@ use crate::EcsService;
 use crate::error;
 use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
 
-/// ECS shows stopped tasks "for at least one hour".
-const RETENTION_MINUTES: i64 = 60;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rows of a table that one transaction forgets.
 pub(super) const BATCH_ROWS: usize = 500;
@@ -37,7 +35,8 @@ pub(crate) async fn run(service: &EcsService) {
 /// Forgets what stopped or was made from the minute `from` on, and is due in the minute `now`. Gives the minute where
 /// the next pass has to begin.
 pub(super) async fn forget_due(service: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
-    let until = now - RETENTION_MINUTES;
+    let minutes = i64::try_from(service.options.task_retention.as_secs() / 60).unwrap_or(i64::MAX);
+    let until = now.saturating_sub(minutes);
     forget(service, from, until).await?;
     Ok(from.max(until))
 }

@@ -1,6 +1,7 @@
 //! A service over a store in memory, called through the API's trait with JSON in and JSON out.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use estiva_api_ecs::{Ecs, Error};
 use estiva_model::{AccountId, Caller, Principal, Region, Timestamp};
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 use crate::container_instance::table::{ConnectionRow, ReservationRow};
 use crate::task::table::TaskRow;
 use crate::{EcsService, Options};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What one operation answers.
 pub(crate) type Answer = Result<Value, Error>;
@@ -67,7 +70,9 @@ impl Bench {
     /// Without anything in it.
     pub fn new() -> Self {
         let store = Store::open(Memory::new(), crate::tables(Schema::new(1))).unwrap();
-        Self { ecs: EcsService::new(store, Options { endpoint: "http://127.0.0.1:4566".to_owned() }) }
+        Self {
+            ecs: EcsService::new(store, Options { endpoint: "http://127.0.0.1:4566".to_owned(), task_retention: HOUR }),
+        }
     }
 
     /// With the task definition `web` (256 CPU units, 100 MiB) and connected nodes of these names in `default`.
