@@ -16,6 +16,7 @@ mod service;
 mod tag;
 pub mod task;
 pub mod task_definition;
+pub mod throttling;
 
 pub use service::{EcsService, Options};
 

@@ -34,7 +34,7 @@ pub use error_enum::ModelledError;
 pub use operation::{Operation, OperationSchema, Protocol, ServiceSchema};
 pub use pattern::Pattern;
 pub use serve::{BoxFuture, Serve, decode_input, serve};
-pub use service::{Authorizer, RawRequest, Request, Service};
+pub use service::{Authorizer, Bucket, BucketOf, RawRequest, Request, Service};
 pub use shape::{Bounds, Constraints, Kind, Member, Shape, Shaped, TimestampFormat, UNIT};
 
 /// What generated code names, so that an API crate needs no dependencies of its own.

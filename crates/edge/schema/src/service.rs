@@ -33,6 +33,20 @@ pub trait Authorizer: Send + Sync {
     fn authorize(&self, caller: &Caller, action: &str) -> Result<(), ApiError>;
 }
 
+/// A kind of bucket: every account has one of it in every region.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// Operations with the same name share it.
+    pub name: &'static str,
+    /// Tokens in a full one.
+    pub burst: u32,
+    /// Tokens that come back.
+    pub per_second: u32,
+}
+
+/// Which bucket an action, such as `ecs:RunTask`, takes from; `None` for one that is never throttled.
+pub type BucketOf = fn(action: &str) -> Option<Bucket>;
+
 /// A service behind the edge. The generated `Endpoint` of each API crate implements it over the API's trait.
 #[async_trait]
 pub trait Service: Send + Sync {

@@ -12,7 +12,7 @@ use estiva_logs::LogsService;
 use estiva_model::{AccountId, Region};
 use estiva_store::backend::Sqlite;
 use estiva_store::{BackendError, Schema, Store};
-use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::server::{Edge, Limits, Throttle, serve};
 use estiva_wire::sigv4::{Verification, Verifier};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +41,12 @@ pub struct ServerSettings {
     /// Verify no signatures: whoever reaches the endpoint is the account's owner. For throw-away use
     #[arg(long)]
     accept_any_credentials: bool,
+    /// Throttle the ECS API as AWS does
+    #[arg(long)]
+    throttle: bool,
+    /// Let pages of this origin, such as http://localhost:3000, call from browsers; may be given again
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
     /// How long stopped tasks stay described
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     task_retention: Duration,
@@ -52,7 +58,9 @@ impl ServerSettings {
         let retention =
             format!("--task-retention={}", humantime::format_duration(self.task_retention)).replace(' ', "");
         let any = self.accept_any_credentials.then(|| "--accept-any-credentials".to_owned());
-        any.into_iter().chain([retention]).collect()
+        let throttle = self.throttle.then(|| "--throttle".to_owned());
+        let origins = self.allow_origin.iter().map(|origin| format!("--allow-origin={origin}"));
+        any.into_iter().chain(throttle).chain([retention]).chain(origins).collect()
     }
 }
 
@@ -86,13 +94,18 @@ async fn serve_until_told(
         warn!(%listen, "SIGNATURES ARE NOT VERIFIED: whoever reaches the endpoint may do everything");
     }
     let verifier = Verifier::new(Arc::new(iam.clone()), verification);
-    let edge = Edge::new(verifier, Arc::new(RolePolicies), Limits::default())
+    let mut edge = Edge::new(verifier, Arc::new(RolePolicies), Limits::default())
+        .allow_origins(settings.allow_origin.clone())
         .service(Arc::new(estiva_api_ecs::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_estiva::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_logs::Endpoint(Arc::new(logs.clone()))))
         .service(iam.sts())
         .upgrade(estiva_agent_protocol::ACS_PATH, "ecs", dispatch.acs())
         .upgrade(estiva_agent_protocol::TCS_PATH, "ecs", dispatch.tcs());
+
+    if settings.throttle {
+        edge = edge.throttled(Throttle::new(estiva_ecs::throttling::bucket_of));
+    }
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

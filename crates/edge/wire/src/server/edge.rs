@@ -20,10 +20,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::body::{ResponseBody, full, read_body};
+use super::cors::{self, AllowedOrigins};
 use super::limits::Limits;
 use super::paths::{Handler, Paths, Route};
 use super::respond::{self, Failure};
 use super::services::{Found, Services, Tongue};
+use super::throttle::Throttle;
 use super::upgrade::{Handshake, Upgrade, UpgradeHandler, parameters};
 use crate::sigv4::{AuthError, Claim, Verifier};
 
@@ -34,6 +36,8 @@ pub struct Edge {
     services: Services,
     paths: Paths,
     limits: Limits,
+    throttle: Option<Throttle>,
+    origins: AllowedOrigins,
 }
 
 /// What the access log says of a request.
@@ -45,7 +49,29 @@ struct Entry {
 impl Edge {
     /// An edge without services.
     pub fn new(verifier: Verifier, authorizer: Arc<dyn Authorizer>, limits: Limits) -> Self {
-        Self { verifier, authorizer, services: Services::default(), paths: Paths::default(), limits }
+        Self {
+            verifier,
+            authorizer,
+            services: Services::default(),
+            paths: Paths::default(),
+            limits,
+            throttle: None,
+            origins: AllowedOrigins::default(),
+        }
+    }
+
+    /// Answers calls beyond these rates with ThrottlingException.
+    #[must_use]
+    pub fn throttled(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(throttle);
+        self
+    }
+
+    /// Lets pages of these origins, such as `http://localhost:3000`, call from browsers.
+    #[must_use]
+    pub fn allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.origins = AllowedOrigins(origins);
+        self
     }
 
     /// Adds an AWS API.
@@ -83,6 +109,13 @@ impl Edge {
         let started = Instant::now();
         let request_id = Uuid::new_v4().to_string();
         let (parts, body) = request.into_parts();
+        let origin = self.origins.allowed(&parts.headers);
+        if let Some(origin) = &origin
+            && let Some(mut response) = cors::preflight(&parts)
+        {
+            cors::permit(&mut response, origin.clone());
+            return response;
+        }
         let mut entry = Entry { tongue: self.services.tongue(&parts), operation: None };
         let answered =
             AssertUnwindSafe(self.dispatch(parts, body, &request_id, &mut entry, ended)).catch_unwind().await;
@@ -99,6 +132,9 @@ impl Edge {
         let status = response.status().as_u16();
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(%request_id, service, operation, status, duration_us, "answered");
+        if let Some(origin) = origin {
+            cors::permit(&mut response, origin);
+        }
         if let Ok(value) = HeaderValue::try_from(request_id) {
             response.headers_mut().insert(respond::REQUEST_ID, value);
         }
@@ -145,7 +181,11 @@ impl Edge {
         entry.operation = Some((schema.signing_name, operation.name));
         check_scope(&claim, schema.signing_name)?;
         let caller = claim.finish(&body)?;
-        self.authorizer.authorize(&caller, &format!("{}:{}", schema.signing_name, operation.name))?;
+        let action = format!("{}:{}", schema.signing_name, operation.name);
+        self.authorizer.authorize(&caller, &action)?;
+        if self.throttle.as_ref().is_some_and(|throttle| !throttle.take(&caller, &action, Instant::now())) {
+            return Err(respond::api_error("ThrottlingException", "Rate exceeded", StatusCode::BAD_REQUEST).into());
+        }
         let request = RawRequest { body: input, caller, request_id: request_id.to_owned() };
         let output = service.call(operation, entry.tongue.codec, request).await?;
         Ok(respond::output(entry.tongue, output))

@@ -4,12 +4,14 @@
 //! the connection or the server.
 
 mod body;
+mod cors;
 mod edge;
 mod limits;
 mod listen;
 mod paths;
 mod respond;
 mod services;
+mod throttle;
 mod upgrade;
 
 pub use body::{BodyError, ResponseBody, full, read_body};
@@ -17,4 +19,5 @@ pub use edge::Edge;
 pub use limits::Limits;
 pub use listen::{Peer, serve};
 pub use paths::Handler;
+pub use throttle::Throttle;
 pub use upgrade::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};

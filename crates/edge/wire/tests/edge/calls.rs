@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use estiva_wire::client::ClientError;
-use estiva_wire::server::{Handler, Limits, ResponseBody, full};
+use estiva_wire::server::{Handler, Limits, ResponseBody, Throttle, full};
 use estiva_wire::sigv4::{Secret, SigningCredentials, Verification};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -198,4 +198,48 @@ fn only_what_may_pass_is_retryable() {
     ] {
         assert_eq!(service(code, status).is_retryable(), retryable, "{code}");
     }
+}
+
+#[tokio::test]
+async fn calls_beyond_the_rate_are_throttled() {
+    let bucket_of = |action: &str| {
+        (action == "toy:Echo").then_some(estiva_schema::Bucket { name: "echo", burst: 2, per_second: 0 })
+    };
+    let throttled = |edge: estiva_wire::server::Edge| edge.throttled(Throttle::new(bucket_of));
+    let server = Server::with(Limits::default(), Verification::Required, throttled).await;
+    let client = server.client();
+    for _ in 0..2 {
+        client.call::<Echo>(&say("x")).await.unwrap();
+    }
+    let error = client.call::<Echo>(&say("x")).await.unwrap_err();
+    assert_eq!(error.code(), Some("ThrottlingException"));
+    assert!(error.is_retryable());
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_page_of_an_allowed_origin_may_call_and_others_may_not() {
+    let allowed = |edge: estiva_wire::server::Edge| edge.allow_origins(vec!["http://localhost:3000".to_owned()]);
+    let server = Server::with(Limits::default(), Verification::Required, allowed).await;
+    let ask = async |origin: &str| {
+        let request = format!(
+            "OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+            Access-Control-Request-Headers: authorization,x-amz-target\r\nConnection: close\r\n\r\n"
+        );
+        server.exchange(request.as_bytes()).await.to_lowercase()
+    };
+    let answer = ask("http://localhost:3000").await;
+    assert!(answer.starts_with("http/1.1 204"), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: http://localhost:3000\r\n"), "{answer}");
+    assert!(answer.contains("access-control-allow-headers: authorization,x-amz-target\r\n"), "{answer}");
+    for stranger in ["http://localhost:3001", "http://evil.example", "null"] {
+        let answer = ask(stranger).await;
+        assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+    }
+    let refused =
+        "POST / HTTP/1.1\r\nHost: x\r\nOrigin: http://localhost:3000\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let answer = server.exchange(refused.as_bytes()).await.to_lowercase();
+    assert!(answer.starts_with("http/1.1 4"), "an allowed origin is no signature: {answer}");
+    assert!(answer.contains("access-control-allow-origin: http://localhost:3000\r\n"), "{answer}");
+    assert_eq!(server.calls(), 0);
 }
