@@ -1,5 +1,5 @@
-//! Rows in one SQLite file: a SQL table for each typed table (`key`, `revision`, `json`), so that `sqlite3 store.db`
-//! shows them as they are.
+//! Rows in one SQLite file: a SQL table for each typed table (`key`, `revision`, `json`, `checksum`), so that
+//! `sqlite3 store.db` shows them as they are.
 //!
 //! The tables have rowids: rows of a kilobyte would spill out of the pages of a `WITHOUT ROWID` table, which then
 //! writes 100,000 of them in 2 s instead of 0.8 s.
@@ -8,8 +8,8 @@
 //! a write by anyone else is noticed when it changes the revision, and else lost with the row's next change, for memory
 //! is what counts while the store is open.
 //!
-//! At opening `PRAGMA quick_check` walks all pages. It costs less than the reading of all rows that follows, and finds
-//! pages that are missing or linked wrongly, which reading alone would pass over in silence.
+//! At opening `PRAGMA integrity_check` walks all pages and holds indexes against tables, and each row's CRC-32 is computed
+//! again: SQLite has no checksums of its own outside of its log, and a flipped bit in a number would pass as another number.
 
 mod directory;
 
@@ -29,7 +29,9 @@ use crate::{error::BackendError, row::Revision};
 /// Marks the file as ours (`PRAGMA application_id`): "Estv".
 const APPLICATION_ID: i32 = 0x4573_7476;
 /// Of the tables below (`PRAGMA user_version`); what the rows contain is the schema version's affair.
-const FORMAT_VERSION: i32 = 1;
+const FORMAT_VERSION: i32 = 2;
+/// Before rows had checksums.
+const FORMAT_WITHOUT_CHECKSUMS: i32 = 1;
 /// How long a commit waits for a person who writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log is copied into the file when it has this many pages: seldom enough that the second fsync does not count.
@@ -59,9 +61,12 @@ impl Sqlite {
             directory.publish_database()?;
         }
         let path = directory.database();
-        let connection = connect(&path).map_err(|source| failure("open", &path, source))?;
-        check(&connection, &path)?;
+        let mut connection = connect(&path).map_err(|source| failure("open", &path, source))?;
+        let format = check(&connection, &path)?;
         let tables = tables(&connection).map_err(|source| failure("list the tables of", &path, source))?;
+        if format == FORMAT_WITHOUT_CHECKSUMS {
+            add_checksums(&mut connection, &tables).map_err(|source| failure("add checksums to", &path, source))?;
+        }
         Ok(Self { connection, path, tables, _directory: directory })
     }
 
@@ -107,8 +112,10 @@ impl Backend for Sqlite {
     fn rows(&mut self, visit: &mut dyn FnMut(StoredRow<'_>)) -> Result<(), BackendError> {
         for table in &self.tables {
             let fail = |source| failure(&format!("read table `{table}` of"), &self.path, source);
-            let mut select =
-                self.connection.prepare(&format!("SELECT key, revision, json FROM {}", quoted(table))).map_err(fail)?;
+            let mut select = self
+                .connection
+                .prepare(&format!("SELECT key, revision, json, checksum FROM {}", quoted(table)))
+                .map_err(fail)?;
             let mut rows = select.query([]).map_err(fail)?;
             while let Some(row) = rows.next().map_err(fail)? {
                 let text = |column| {
@@ -118,6 +125,12 @@ impl Backend for Sqlite {
                     })
                 };
                 let revision = row.get(1).map_err(fail)?;
+                if row.get::<_, u32>(3).map_err(fail)? != checksum(table, text(0)?, revision, text(2)?) {
+                    return Err(damaged(
+                        &self.path,
+                        &format!("row `{}` of table `{table}` is not what was written", text(0)?),
+                    ));
+                }
                 visit(StoredRow { table, key: text(0)?, revision, json: text(2)? });
             }
         }
@@ -181,19 +194,19 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// That the file is a store of ours, and whole.
-fn check(connection: &Connection, path: &Path) -> Result<(), BackendError> {
+/// That the file is a store of ours, and whole; gives its format.
+fn check(connection: &Connection, path: &Path) -> Result<i32, BackendError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let fail = |source| failure("check", path, source);
     if number("application_id").map_err(fail)? != APPLICATION_ID {
         return Err(damaged(path, "it is not a store of Estiva"));
     }
     let format = number("user_version").map_err(fail)?;
-    if format != FORMAT_VERSION {
+    if ![FORMAT_WITHOUT_CHECKSUMS, FORMAT_VERSION].contains(&format) {
         return Err(damaged(path, &format!("its format is {format}, and this program knows {FORMAT_VERSION} only")));
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
-    if verdict == "ok" { Ok(()) } else { Err(damaged(path, &verdict)) }
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(fail)?;
+    if verdict == "ok" { Ok(format) } else { Err(damaged(path, &verdict)) }
 }
 
 fn tables(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
@@ -209,7 +222,37 @@ fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
 
 fn create_table(name: &str) -> String {
     let name = quoted(name);
-    format!("CREATE TABLE {name} (key TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, json TEXT NOT NULL) STRICT")
+    format!(
+        "CREATE TABLE {name} (key TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, json TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT"
+    )
+}
+
+/// Brings a file of the former format to today's, in one transaction.
+fn add_checksums(connection: &mut Connection, tables: &BTreeSet<String>) -> rusqlite::Result<()> {
+    let tx = connection.transaction()?;
+    for table in tables {
+        let name = quoted(table);
+        tx.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0"))?;
+        let mut select = tx.prepare(&format!("SELECT rowid, key, revision, json FROM {name}"))?;
+        let mut update = tx.prepare(&format!("UPDATE {name} SET checksum = ?2 WHERE rowid = ?1"))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (key, json): (String, String) = (row.get(1)?, row.get(3)?);
+            update.execute(params![row.get::<_, i64>(0)?, checksum(table, &key, row.get(2)?, &json)])?;
+        }
+    }
+    tx.pragma_update(None, "user_version", FORMAT_VERSION)?;
+    tx.commit()
+}
+
+/// CRC-32 (ISO-HDLC) of all that a row is, its parts separated by what none of them has.
+fn checksum(table: &str, key: &str, revision: Revision, json: &str) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [table.as_bytes(), key.as_bytes(), &revision.to_le_bytes(), json.as_bytes()] {
+        hasher.update(part);
+        hasher.update(b"\0");
+    }
+    hasher.finalize()
 }
 
 fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
@@ -218,10 +261,16 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
         // Not REPLACE, which would give the row a new place in the table.
         Some(json) => connection
             .prepare_cached(&format!(
-                "INSERT INTO {table} (key, revision, json) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, json = excluded.json"
+                "INSERT INTO {table} (key, revision, json, checksum) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO UPDATE
+                 SET revision = excluded.revision, json = excluded.json, checksum = excluded.checksum"
             ))?
-            .execute(params![&*write.key, write.revision, json])?,
+            .execute(params![
+                &*write.key,
+                write.revision,
+                json,
+                checksum(&write.table, &write.key, write.revision, json)
+            ])?,
         None => connection.prepare_cached(&format!("DELETE FROM {table} WHERE key = ?1"))?.execute([&*write.key])?,
     };
     Ok(())
