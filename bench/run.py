@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [task-start] [api] [footprint]
+    bench/run.py [task-start] [api] [footprint] [scale]
 """
 
 import concurrent.futures
@@ -187,6 +187,33 @@ def api(here, _):
     return rows
 
 
+def scale(here, _):
+    """What 100,000 tasks in the store cost those who ask about one of them, or for the next page."""
+    here.register("api", [{**HELLO, "portMappings": []}])
+    node = simulated_node(here)
+    client = RawClient(here)
+    request = {"taskDefinition": "api", "cluster": "simulated", "count": 10}
+    arn = client.call("RunTask", **request)["tasks"][0]["taskArn"]
+    asked = (("DescribeTasks", {"cluster": "simulated", "tasks": [arn]}), ("ListTasks", {"cluster": "simulated", "maxResults": 10}))
+    before = [rate(here, *call) for call in asked]
+    begun, made = time.monotonic(), 10
+    while made < 100_000:
+        made += 10 * rate(here, "RunTask", request, seconds=2.0) * 2.0
+    taken = time.monotonic() - begun
+    time.sleep(3)  # until what was written has settled
+    after = [rate(here, *call) for call in asked]
+    rows = [(f"{name} calls/s with 10 tasks", f"{few:,.0f}") for (name, _), few in zip(asked, before)]
+    rows += [(f"{name} calls/s with {made:,.0f} tasks", f"{many:,.0f}") for (name, _), many in zip(asked, after)]
+    server = memory(here.processes("server"))["rss"]
+    node.close()
+    rows += [
+        ("tasks made a second", f"{made / taken:,.0f}"),
+        ("server: RSS with them", f"{server:,.0f} MB"),
+        ("start to the first answer with them", f"{milliseconds_to_first_answer(here):,.0f} ms"),
+    ]
+    return rows
+
+
 def simulated_node(here):
     """A container instance with room for everything: its session is open, and what is sent over it is thrown away."""
     here.ecs.create_cluster(clusterName="simulated")
@@ -292,7 +319,7 @@ def memory(pids):
     return total
 
 
-BENCHES = {"task-start": task_start, "api": api, "footprint": footprint}
+BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale}
 
 
 def main():
