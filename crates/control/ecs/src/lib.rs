@@ -39,3 +39,6 @@ pub fn tables(schema: Schema) -> Schema {
         .table::<container_instance::table::ReservationRow>()
         .table::<container_instance::table::AddressRow>()
 }
+
+#[cfg(test)]
+mod tests;

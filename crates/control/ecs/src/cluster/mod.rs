@@ -3,6 +3,8 @@
 pub mod handlers;
 mod reference;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use reference::{DEFAULT_CLUSTER, active, name_of};

@@ -9,7 +9,15 @@ use crate::capacity_provider::StrategyItem;
 use crate::container_instance::table::{
     BY_CLUSTER_STATUS as INSTANCES_BY_STATUS, ContainerInstanceRow, ContainerInstanceStatus,
 };
-use crate::task::table::{BY_CLUSTER_STATUS, TaskStatusRow, cluster_status_value};
+use crate::task::table::{
+    BY_CLUSTER_LAUNCH_TYPE_STATUS, BY_CLUSTER_STATUS, TaskStatusRow, cluster_launch_type_status_value,
+    cluster_status_value,
+};
+
+/// What the counts call pending and running.
+const PENDING: [TaskStatus; 3] = [TaskStatus::Provisioning, TaskStatus::Pending, TaskStatus::Activating];
+const RUNNING: [TaskStatus; 4] =
+    [TaskStatus::Running, TaskStatus::Deactivating, TaskStatus::Stopping, TaskStatus::Deprovisioning];
 
 pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterField]) -> api::Cluster {
     let includes = |field: api::ClusterField| include.contains(&field);
@@ -17,9 +25,7 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
         let value = |status: &TaskStatus| cluster_status_value(&row.scope, &row.name, *status);
         statuses.iter().map(|status| view.index_count::<TaskStatusRow>(BY_CLUSTER_STATUS, &value(status))).sum()
     };
-    let pending = tasks(&[TaskStatus::Provisioning, TaskStatus::Pending, TaskStatus::Activating]);
-    let running =
-        tasks(&[TaskStatus::Running, TaskStatus::Deactivating, TaskStatus::Stopping, TaskStatus::Deprovisioning]);
+    let (pending, running) = (tasks(&PENDING), tasks(&RUNNING));
     let instances = |status: ContainerInstanceStatus| {
         let value = row.scope.key(&[&row.name, status.as_str()]);
         view.index_count::<ContainerInstanceRow>(INSTANCES_BY_STATUS, &value)
@@ -39,11 +45,7 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
         active_services_count: Some(0),
         capacity_providers: Some(row.capacity_providers.clone()),
         default_capacity_provider_strategy: Some(row.default_strategy.iter().map(StrategyItem::to_api).collect()),
-        statistics: Some(if includes(api::ClusterField::Statistics) {
-            statistics(pending, running)
-        } else {
-            Vec::new()
-        }),
+        statistics: Some(if includes(api::ClusterField::Statistics) { statistics(view, row) } else { Vec::new() }),
         tags: Some(if includes(api::ClusterField::Tags) { row.tags.to_api() } else { Vec::new() }),
         settings: Some(if includes(api::ClusterField::Settings) {
             row.settings.iter().map(setting).collect()
@@ -57,16 +59,22 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
     }
 }
 
-/// Every launch type's counts. Without EXTERNAL instances and services there is only one kind that is not zero.
-fn statistics(pending: usize, running: usize) -> Vec<api::KeyValuePair> {
-    let pair = |(name, value): (&str, usize)| api::KeyValuePair {
-        name: Some(name.to_owned()),
-        value: Some(value.to_string()),
-    };
-    [("runningTasksCount", running), ("pendingTasksCount", pending), ("activeServiceCount", 0)]
-        .into_iter()
-        .map(pair)
-        .collect()
+/// Every launch type's counts.
+fn statistics(view: &Snapshot, row: &ClusterRow) -> Vec<api::KeyValuePair> {
+    let pair = |name: String, value: usize| api::KeyValuePair { name: Some(name), value: Some(value.to_string()) };
+    let mut statistics = Vec::new();
+    for (launch_type, name) in [("EC2", "EC2"), ("FARGATE", "Fargate"), ("EXTERNAL", "External")] {
+        for (word, statuses) in [("running", &RUNNING[..]), ("pending", &PENDING[..])] {
+            let value =
+                |status: &TaskStatus| cluster_launch_type_status_value(&row.scope, &row.name, launch_type, *status);
+            let count = |status| view.index_count::<TaskStatusRow>(BY_CLUSTER_LAUNCH_TYPE_STATUS, &value(status));
+            statistics.push(pair(format!("{word}{name}TasksCount"), statuses.iter().map(count).sum()));
+        }
+        // There are no services yet.
+        statistics.push(pair(format!("active{name}ServiceCount"), 0));
+        statistics.push(pair(format!("draining{name}ServiceCount"), 0));
+    }
+    statistics
 }
 
 fn count(count: usize) -> i32 {

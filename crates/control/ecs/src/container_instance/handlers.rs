@@ -11,7 +11,7 @@ use estiva_store::{Row, Snapshot};
 
 use super::reference::{authorise, find};
 use super::table::{BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow};
-use super::view::to_api;
+use super::view::{Include, to_api};
 use super::{poll_endpoint, register, selection};
 use crate::EcsService;
 use crate::cluster;
@@ -60,7 +60,7 @@ pub(crate) async fn deregister(
         Ok(tx.put(row))
     });
     let row = row.await.map_err(error::update)?;
-    let instance = to_api(&service.store.view(), &row, true);
+    let instance = to_api(&service.store.view(), &row, Include::TAGS);
     Ok(api::DeregisterContainerInstanceResponse { container_instance: Some(instance) })
 }
 
@@ -73,11 +73,11 @@ pub(crate) fn describe(
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
     check_count(input.container_instances.len(), INSTANCES_MAX)?;
-    let with_tags = input.include.iter().flatten().any(|field| *field == api::ContainerInstanceField::Tags);
+    let include = Include::of(input.include.as_deref());
     let (mut instances, mut failures) = (Vec::new(), Vec::new());
     for reference in &input.container_instances {
         match find(&view, &scope, &cluster.name, reference)? {
-            Some(row) => instances.push(to_api(&view, &row, with_tags)),
+            Some(row) => instances.push(to_api(&view, &row, include)),
             None => failures.push(missing(&scope, &cluster.name, reference)),
         }
     }
@@ -152,7 +152,7 @@ pub(crate) async fn update_state(
     });
     let (rows, failures) = update.await.map_err(error::update)?;
     let view: Snapshot = service.store.view();
-    let instances = rows.iter().map(|row| to_api(&view, row, false)).collect();
+    let instances = rows.iter().map(|row| to_api(&view, row, Include::default())).collect();
     Ok(api::UpdateContainerInstancesStateResponse { container_instances: Some(instances), failures: Some(failures) })
 }
 

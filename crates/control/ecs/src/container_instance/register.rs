@@ -14,7 +14,7 @@ use super::reference::{authorise, find};
 use super::table::{
     BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, InstanceAttribute, ReservationRow, ZONE_ATTRIBUTE,
 };
-use super::view::to_api;
+use super::view::{Include, to_api};
 use crate::EcsService;
 use crate::cluster::{self, DEFAULT_CLUSTER, table::ClusterRow};
 use crate::error::{self, invalid};
@@ -60,7 +60,9 @@ pub(crate) async fn register(
         Ok(tx.put(row))
     });
     let row = row.await.map_err(error::update)?;
-    Ok(api::RegisterContainerInstanceResponse { container_instance: Some(to_api(&service.store.view(), &row, true)) })
+    Ok(api::RegisterContainerInstanceResponse {
+        container_instance: Some(to_api(&service.store.view(), &row, Include::TAGS)),
+    })
 }
 
 /// What an agent says of its node.

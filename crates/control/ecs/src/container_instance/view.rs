@@ -8,7 +8,26 @@ use estiva_store::{Row, Snapshot};
 
 use super::table::{ConnectionRow, ContainerInstanceRow, ReservationRow};
 
-pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, with_tags: bool) -> api::ContainerInstance {
+/// What an answer has of an instance besides what it always has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Include {
+    pub tags: bool,
+    pub health: bool,
+}
+
+impl Include {
+    pub const TAGS: Self = Self { tags: true, health: false };
+
+    pub fn of(fields: Option<&[api::ContainerInstanceField]>) -> Self {
+        let has = |field| fields.unwrap_or_default().contains(&field);
+        Self {
+            tags: has(api::ContainerInstanceField::Tags),
+            health: has(api::ContainerInstanceField::ContainerInstanceHealth),
+        }
+    }
+}
+
+pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, include: Include) -> api::ContainerInstance {
     let key = row.key();
     let reservation = view.get::<ReservationRow>(&key);
     let count = |count: i64| i32::try_from(count).unwrap_or(i32::MAX);
@@ -25,13 +44,14 @@ pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, with_tags: boo
         attributes: Some(row.attributes.iter().map(attribute).collect()),
         container_instance_arn: Some(row.arn()),
         ec2_instance_id: Some(row.ec2_instance_id.clone()),
+        health_status: include.health.then(|| health(view, &key)),
         pending_tasks_count: Some(reservation.as_ref().map_or(0, |it| count(it.pending_tasks))),
         registered_at: Some(row.registered_at),
         registered_resources: Some(resources(&row.registered)),
         remaining_resources: Some(resources(remaining)),
         running_tasks_count: Some(reservation.as_ref().map_or(0, |it| count(it.running_tasks))),
         status: Some(row.status.as_str().to_owned()),
-        tags: Some(if with_tags { row.tags.to_api() } else { Vec::new() }),
+        tags: Some(if include.tags { row.tags.to_api() } else { Vec::new() }),
         version: i64::try_from(version).ok(),
         version_info: row.version_info.clone(),
         ..api::ContainerInstance::default()
@@ -41,6 +61,25 @@ pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, with_tags: boo
 /// Whether the instance's agent has a session.
 pub(super) fn is_connected(view: &Snapshot, key: &str) -> bool {
     view.get::<ConnectionRow>(key).is_some_and(|row| row.connected)
+}
+
+/// Of what ECS checks, the control plane knows one thing by itself.
+fn health(view: &Snapshot, key: &str) -> api::ContainerInstanceHealthStatus {
+    use api::InstanceHealthCheckState as State;
+    let connection = view.get::<ConnectionRow>(key);
+    let status = match &connection {
+        None => State::Initializing,
+        Some(connection) if connection.connected => State::Ok,
+        Some(_) => State::Impaired,
+    };
+    let check = api::InstanceHealthCheckResult {
+        last_status_change: connection.as_ref().map(|connection| connection.changed_at),
+        last_updated: connection.as_ref().map(|connection| connection.changed_at),
+        status: Some(status),
+        status_reason: (status == State::Impaired).then(|| "The agent is not connected.".to_owned()),
+        r#type: Some(api::InstanceHealthCheckType::AgentConnectivity),
+    };
+    api::ContainerInstanceHealthStatus { details: Some(vec![check]), overall_status: Some(status) }
 }
 
 fn resources(resources: &Resources) -> Vec<api::Resource> {

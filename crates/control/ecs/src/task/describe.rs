@@ -2,6 +2,7 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerState, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
@@ -11,6 +12,7 @@ use super::reference;
 use super::table::{NetworkInterface, TaskRow, TaskStatusRow};
 use crate::EcsService;
 use crate::cluster;
+use crate::container_instance::table::ConnectionRow;
 use crate::error::invalid;
 use crate::scope::Scope;
 use crate::task_definition::table::{self as task_definition, TaskDefinitionRow};
@@ -69,14 +71,15 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
     };
     let sizes = row.sizes(definition);
     let pull_started_at = state.and_then(|state| state.pull_started_at);
+    let connection = connection(view, row, last_status, pull_started_at);
     api::Task {
         attachments: Some(row.network_interface.iter().map(|it| attachment(it, last_status)).collect()),
         attributes: Some(vec![architecture]),
         availability_zone: Some(row.availability_zone.clone()),
         capacity_provider_name: row.capacity_provider.clone(),
         cluster_arn: Some(scope.arn(format!("cluster/{}", row.cluster))),
-        connectivity: pull_started_at.map(|_| api::Connectivity::Connected),
-        connectivity_at: pull_started_at,
+        connectivity: connection.as_ref().map(|(connectivity, _)| *connectivity),
+        connectivity_at: connection.map(|(_, at)| at),
         container_instance_arn: (!fargate).then_some(instance),
         containers: Some(containers.map(|(place, state)| container(row, definition, place, state)).collect()),
         cpu: sizes.0.map(|cpu| cpu.to_string()),
@@ -106,6 +109,23 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
         task_definition_arn: Some(task_definition::arn(scope, &row.family, row.revision)),
         version: state.map(|state| state.version),
         ..api::Task::default()
+    }
+}
+
+/// Whether the task's agent is there, and since when; nothing before the agent has taken the task. Of a task that has ended it
+/// is as it was.
+fn connection(
+    view: &Snapshot,
+    row: &TaskRow,
+    last_status: TaskStatus,
+    taken_at: Option<Timestamp>,
+) -> Option<(api::Connectivity, Timestamp)> {
+    let taken_at = taken_at?;
+    let connection = view.get::<ConnectionRow>(&row.container_instance_key());
+    match connection.filter(|_| last_status != TaskStatus::Stopped) {
+        Some(connection) if !connection.connected => Some((api::Connectivity::Disconnected, connection.changed_at)),
+        Some(connection) => Some((api::Connectivity::Connected, taken_at.max(connection.changed_at))),
+        None => Some((api::Connectivity::Connected, taken_at)),
     }
 }
 

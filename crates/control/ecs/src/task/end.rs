@@ -68,6 +68,7 @@ pub(super) fn observe(tx: &mut Tx<'_>, task: &TaskRow, before: &TaskState, after
         scope: task.scope.clone(),
         cluster: task.cluster.clone(),
         id: task.id.clone(),
+        launch_type: task.launch_type.clone(),
         state: after,
     });
 }

@@ -163,6 +163,7 @@ impl Launch {
             scope: self.scope.clone(),
             cluster: self.cluster.clone(),
             id: row.id.clone(),
+            launch_type: row.launch_type.clone(),
             state: TaskState::new(status, names),
         });
         container_instance::reserve(tx, &instance.key(), &self.demand);

@@ -86,6 +86,9 @@ pub struct TaskStatusRow {
     pub cluster: String,
     /// The task's id.
     pub id: String,
+    /// The task's launch type.
+    #[serde(default)]
+    pub launch_type: String,
     /// The lifecycle's state.
     pub state: TaskState,
 }
@@ -141,6 +144,8 @@ impl Row for TaskRow {
 
 /// All tasks of a cluster in a status.
 pub const BY_CLUSTER_STATUS: &str = "cluster_status";
+/// All tasks of a cluster and a launch type in a status.
+pub const BY_CLUSTER_LAUNCH_TYPE_STATUS: &str = "cluster_launch_type_status";
 /// The tasks that stopped, and the client tokens that were made, in one minute.
 pub const BY_MINUTE: &str = "minute";
 
@@ -162,8 +167,14 @@ impl Row for TaskStatusRow {
     }
 
     fn indexes(&self) -> Vec<(&'static str, String)> {
-        let mut indexes =
-            vec![(BY_CLUSTER_STATUS, cluster_status_value(&self.scope, &self.cluster, self.state.last_status))];
+        let status = self.state.last_status;
+        let mut indexes = vec![
+            (BY_CLUSTER_STATUS, cluster_status_value(&self.scope, &self.cluster, status)),
+            (
+                BY_CLUSTER_LAUNCH_TYPE_STATUS,
+                cluster_launch_type_status_value(&self.scope, &self.cluster, &self.launch_type, status),
+            ),
+        ];
         indexes.extend(self.state.stopped_at.map(|time| (BY_MINUTE, minute_value(minute_of(time)))));
         indexes
     }
@@ -172,6 +183,11 @@ impl Row for TaskStatusRow {
 /// The value of [`BY_CLUSTER_STATUS`].
 pub fn cluster_status_value(scope: &Scope, cluster: &str, status: TaskStatus) -> String {
     scope.key(&[cluster, status.as_str()])
+}
+
+/// The value of [`BY_CLUSTER_LAUNCH_TYPE_STATUS`].
+pub fn cluster_launch_type_status_value(scope: &Scope, cluster: &str, launch_type: &str, status: TaskStatus) -> String {
+    scope.key(&[cluster, launch_type, status.as_str()])
 }
 
 /// The key of a task in both tables.

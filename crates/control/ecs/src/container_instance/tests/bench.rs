@@ -10,8 +10,12 @@ use estiva_store::backend::Memory;
 use estiva_store::{Row, Schema, Store};
 use serde_json::{Value, json};
 
-use crate::container_instance::table::{ConnectionRow, ReservationRow};
-use crate::task::table::TaskRow;
+use crate::account_setting::table::AccountSettingRow;
+use crate::capacity_provider::table::CapacityProviderRow;
+use crate::cluster::table::ClusterRow;
+use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow, ReservationRow};
+use crate::task::table::{TaskRow, TaskStatusRow};
+use crate::task_definition::table::TaskDefinitionRow;
 use crate::{EcsService, Options};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,13 +60,14 @@ macro_rules! operations {
 }
 
 operations! {
-    create_cluster put_cluster_capacity_providers list_account_settings put_account_setting put_account_setting_default
+    create_cluster describe_clusters update_cluster update_cluster_settings delete_cluster put_cluster_capacity_providers list_account_settings put_account_setting put_account_setting_default
     delete_account_setting create_capacity_provider update_capacity_provider delete_capacity_provider
     describe_capacity_providers get_task_protection update_task_protection
     register_task_definition describe_task_definition deregister_task_definition delete_task_definitions
     run_task start_task stop_task describe_tasks list_tasks
     register_container_instance deregister_container_instance describe_container_instances list_container_instances
-    update_container_instances_state discover_poll_endpoint put_attributes
+    update_container_instances_state discover_poll_endpoint put_attributes delete_attributes
+    tag_resource untag_resource
     submit_task_state_change submit_container_state_change submit_attachment_state_changes
 }
 
@@ -157,6 +162,21 @@ impl Bench {
     pub fn reservation(&self, arn: &str) -> (i64, i64, i64, i64) {
         let row = self.ecs.store.view().get::<ReservationRow>(&instance_key(arn)).unwrap();
         (row.remaining.cpu, row.remaining.memory, row.running_tasks, row.pending_tasks)
+    }
+
+    /// Every row of every table, as text.
+    pub fn everything(&self) -> Vec<String> {
+        let view = self.ecs.store.view();
+        let mut rows = Vec::new();
+        rows.extend(view.scan::<AccountSettingRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<CapacityProviderRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ClusterRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ContainerInstanceRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ReservationRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<TaskDefinitionRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<TaskRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<TaskStatusRow>("").map(|row| format!("{row:?}")));
+        rows
     }
 
     /// How many rows a table has.
