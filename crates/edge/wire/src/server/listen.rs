@@ -92,6 +92,8 @@ fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // A client that has said all it has to say may still listen.
+        .half_close(true)
         .header_read_timeout(limits.head_read_timeout)
         .max_buf_size(limits.head_bytes_max.max(8192));
     builder

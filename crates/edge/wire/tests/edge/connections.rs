@@ -99,3 +99,17 @@ fn an_endpoint_must_be_a_url_of_http() {
         assert!(Client::new(endpoint, credentials(), estiva_model::Region::default()).is_err(), "{endpoint}");
     }
 }
+
+#[tokio::test]
+async fn who_has_said_all_still_gets_the_answer() {
+    let server = Server::with(Limits::default(), Verification::Off, |edge| edge).await;
+    let mut stream = server.connect().await;
+    let request = "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: Toy_2026.Wait\r\nContent-Type: application/x-amz-json-1.1\r\n\
+        Content-Length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    server.toy.waiting.notified().await;
+    server.toy.go_on.notify_one();
+    let answer = crate::toy::read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
