@@ -9,6 +9,7 @@ use estiva_agent_protocol::task::{
     Container, DockerConfig, ElasticNetworkInterface, Ipv4Assignment, PortMapping, Task,
 };
 use estiva_api_ecs::types as api;
+use estiva_ecs::account_setting;
 use estiva_ecs::task::table::{NetworkInterface, TaskRow};
 use estiva_ecs::task_definition::table::{TaskDefinitionRow, revision_key};
 use estiva_planning::lifecycle::DesiredStatus;
@@ -23,10 +24,11 @@ const MIB: i64 = 1 << 20;
 pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus) -> Option<Task> {
     let key = revision_key(&row.scope, &row.family, row.revision);
     let definition = &view.get::<TaskDefinitionRow>(&key)?.definition;
-    Some(of_definition(row, definition, desired))
+    let log_mode = account_setting::of_account(view, &row.scope, api::SettingName::DefaultLogDriverMode);
+    Some(of_definition(row, definition, desired, &log_mode))
 }
 
-fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: DesiredStatus) -> Task {
+fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: DesiredStatus, log_mode: &str) -> Task {
     let network_mode = definition.network_mode.unwrap_or(api::NetworkMode::Bridge).as_str();
     let number = |overridden: &Option<String>, defined: &Option<String>| -> Option<i64> {
         overridden.as_ref().or(defined.as_ref())?.parse().ok()
@@ -39,7 +41,7 @@ fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: Desir
         family: row.family.clone(),
         version: row.revision.to_string(),
         desired_status: desired.as_str().to_owned(),
-        containers: containers.map(|(place, it)| container(row, place, it, network_mode)).collect(),
+        containers: containers.map(|(place, it)| container(row, place, it, network_mode, log_mode)).collect(),
         cpu: cpu_units.map(|units| f64::from(units) / 1024.0),
         memory: number(&row.overrides.memory, &definition.memory),
         network_mode: Some(network_mode.to_owned()),
@@ -50,7 +52,13 @@ fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: Desir
     }
 }
 
-fn container(row: &TaskRow, place: usize, definition: &api::ContainerDefinition, network_mode: &str) -> Container {
+fn container(
+    row: &TaskRow,
+    place: usize,
+    definition: &api::ContainerDefinition,
+    network_mode: &str,
+    log_mode: &str,
+) -> Container {
     let name = definition.name.clone().unwrap_or_default();
     let own = row.override_of(&name);
     let size = |overridden: fn(&api::ContainerOverride) -> Option<i32>, defined: Option<i32>| {
@@ -59,8 +67,12 @@ fn container(row: &TaskRow, place: usize, definition: &api::ContainerDefinition,
     let overridden_command = own.and_then(|it| it.command.clone()).filter(|command| !command.is_empty());
     let mut environment = pairs(definition.environment.as_ref());
     environment.extend(pairs(own.and_then(|it| it.environment.as_ref())));
-    let host_config =
-        host_config(definition, size(|it| it.memory_reservation, definition.memory_reservation), network_mode);
+    let host_config = host_config(
+        definition,
+        size(|it| it.memory_reservation, definition.memory_reservation),
+        network_mode,
+        log_mode,
+    );
     Container {
         image: definition.image.clone().unwrap_or_default(),
         cpu: size(|it| it.cpu, definition.cpu),
@@ -102,7 +114,21 @@ fn config(row: &TaskRow, definition: &api::ContainerDefinition, name: &str) -> C
     }
 }
 
-fn host_config(definition: &api::ContainerDefinition, memory_reservation: i64, network_mode: &str) -> HostConfig {
+/// The account decides on the mode where the task definition does not.
+fn log_config(log: &api::LogConfiguration, log_mode: &str) -> LogConfig {
+    let mut config = log.options.clone().unwrap_or_default();
+    if log.log_driver == api::LogDriver::Awslogs {
+        config.entry("mode".to_owned()).or_insert_with(|| log_mode.to_owned());
+    }
+    LogConfig { driver: log.log_driver.as_str().to_owned(), config }
+}
+
+fn host_config(
+    definition: &api::ContainerDefinition,
+    memory_reservation: i64,
+    network_mode: &str,
+    log_mode: &str,
+) -> HostConfig {
     let linux = definition.linux_parameters.as_ref();
     let capabilities = linux.and_then(|linux| linux.capabilities.as_ref());
     let log = definition.log_configuration.as_ref();
@@ -114,10 +140,7 @@ fn host_config(definition: &api::ContainerDefinition, memory_reservation: i64, n
     let sysctl = |control: &api::SystemControl| Some((control.namespace.clone()?, control.value.clone()?));
     HostConfig {
         network_mode: if network_mode == "awsvpc" { String::new() } else { network_mode.to_owned() },
-        log_config: log.map(|log| LogConfig {
-            driver: log.log_driver.as_str().to_owned(),
-            config: log.options.clone().unwrap_or_default(),
-        }),
+        log_config: log.map(|log| log_config(log, log_mode)),
         memory_reservation: memory_reservation.saturating_mul(MIB),
         readonly_rootfs: definition.readonly_root_filesystem.unwrap_or(false),
         privileged: definition.privileged.unwrap_or(false),

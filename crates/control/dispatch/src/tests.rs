@@ -3,6 +3,7 @@
 mod admission;
 mod bench;
 mod connections;
+mod crowd;
 mod hostile;
 mod manifest;
 mod payloads;

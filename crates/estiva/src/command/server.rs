@@ -14,6 +14,7 @@ use estiva_store::backend::Sqlite;
 use estiva_store::{BackendError, Schema, Store};
 use estiva_wire::server::{Edge, Limits, Throttle, serve};
 use estiva_wire::sigv4::{Verification, Verifier};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -67,6 +68,7 @@ impl ServerSettings {
 /// Runs until SIGINT or SIGTERM.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     telemetry::start();
+    raise_descriptor_limit();
     let here = installation.open()?;
     tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, &options.settings))
 }
@@ -127,6 +129,16 @@ async fn serve_until_told(
         () = background => {}
     }
     Ok(())
+}
+
+/// Each node has two connections, and the customary 1,024 descriptors are soon gone.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(descriptors) => tracing::debug!(descriptors, "as many connections and files may be open"),
+        Err(error) => warn!(%error, "the limit on open files stays as it is"),
+    }
 }
 
 fn open_store(here: &Installation) -> Result<Store> {

@@ -42,7 +42,7 @@ fn row(overrides: &Value) -> TaskRow {
 /// The task as it is sent.
 fn sent(row: &TaskRow, definition: &Value) -> Value {
     let definition: api::TaskDefinition = codec::from_value(definition).unwrap();
-    serde_json::to_value(of_definition(row, &definition, row.desired_status)).unwrap()
+    serde_json::to_value(of_definition(row, &definition, row.desired_status, "non-blocking")).unwrap()
 }
 
 /// The one container of a task whose definition has this one, with its Docker texts as JSON.
@@ -307,4 +307,19 @@ fn the_texts_are_read_back_as_they_were_meant() {
     assert_eq!((config.user.as_str(), config.labels["k"].as_str()), ("näme \"quoted\"", "\\ \u{1}"));
     let host: HostConfig = serde_json::from_str(container.docker_config.host_config.as_ref().unwrap()).unwrap();
     assert_eq!(host, HostConfig { network_mode: "bridge".to_owned(), ..HostConfig::default() });
+}
+
+#[test]
+fn the_account_decides_on_the_log_mode_that_nobody_names() {
+    let container = |driver: &str| api::ContainerDefinition {
+        log_configuration: Some(api::LogConfiguration {
+            log_driver: api::LogDriver::parse(driver).unwrap(),
+            ..api::LogConfiguration::default()
+        }),
+        ..api::ContainerDefinition::default()
+    };
+    let mode = |driver: &str| {
+        super::log_config(&container(driver).log_configuration.unwrap(), "blocking").config.remove("mode")
+    };
+    assert_eq!((mode("awslogs").as_deref(), mode("json-file")), (Some("blocking"), None));
 }

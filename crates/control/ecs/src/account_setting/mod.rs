@@ -6,4 +6,4 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use setting::effective;
+pub use setting::{effective, of_account};

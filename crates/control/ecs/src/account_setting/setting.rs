@@ -60,6 +60,11 @@ pub(super) fn root(scope: &Scope) -> String {
     format!("arn:aws:iam::{}:root", scope.account)
 }
 
+/// What holds for the account as a whole.
+pub fn of_account(view: &Snapshot, scope: &Scope, name: api::SettingName) -> String {
+    effective(view, scope, &root(scope), name)
+}
+
 /// What holds for a principal: its own, else the account's, else ECS's.
 pub fn effective(view: &Snapshot, scope: &Scope, principal: &str, name: api::SettingName) -> String {
     let made = |principal: &str| view.get::<AccountSettingRow>(&key(scope, principal, name.as_str()));

@@ -28,7 +28,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
+            connections_max: 16_384,
             streams_max: 128,
             head_bytes_max: 64 * 1024,
             body_bytes_max: 6 * 1024 * 1024,
