@@ -1,3 +1,4 @@
 //! What holds of all operations.
 
 mod retries;
+mod upgrade;
