@@ -15,6 +15,7 @@ use crate::EcsService;
 use crate::cluster;
 use crate::cluster::table::{BY_CAPACITY_PROVIDER, ClusterRow};
 use crate::error::{self, invalid};
+use crate::failure::missing;
 use crate::name;
 use crate::page::Page;
 use crate::scope::Scope;
@@ -135,11 +136,7 @@ pub(crate) fn describe(
             let name = name_of(&scope, reference).unwrap_or(reference);
             match one(&view, &scope, name, with_tags).filter(|_| is_wanted(name)) {
                 Some(provider) => found.push(provider),
-                None => failures.push(api::Failure {
-                    arn: Some(arn(&scope, name)),
-                    reason: Some("MISSING".to_owned()),
-                    detail: None,
-                }),
+                None => failures.push(missing(arn(&scope, name))),
             }
         }
     } else {

@@ -14,6 +14,7 @@ use super::view::to_api;
 use crate::EcsService;
 use crate::container_instance::table::ContainerInstanceStatus;
 use crate::error::{self, invalid};
+use crate::failure::missing;
 use crate::page::Page;
 use crate::scope::Scope;
 use crate::tag::Tags;
@@ -74,11 +75,7 @@ pub(crate) fn describe(
         let name = name_of(&scope, Some(reference))?;
         match view.get::<ClusterRow>(&scope.key(&[name])) {
             Some(row) => clusters.push(to_api(&view, &row, include)),
-            None => failures.push(api::Failure {
-                arn: Some(scope.arn(format!("cluster/{name}"))),
-                reason: Some("MISSING".to_owned()),
-                detail: None,
-            }),
+            None => failures.push(missing(scope.arn(format!("cluster/{name}")))),
         }
     }
     Ok(api::DescribeClustersResponse { clusters: Some(clusters), failures: Some(failures) })

@@ -16,6 +16,7 @@ use super::{poll_endpoint, register, selection};
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
+use crate::failure::{self, failure};
 use crate::page::Page;
 use crate::scope::Scope;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
@@ -183,9 +184,5 @@ fn not_found() -> Error {
 
 fn missing(scope: &Scope, cluster: &str, reference: &str) -> api::Failure {
     let id = scope.name_in("container-instance", reference).unwrap_or(reference);
-    failure(scope.arn(format!("container-instance/{cluster}/{id}")), "MISSING")
-}
-
-fn failure(arn: String, reason: &str) -> api::Failure {
-    api::Failure { arn: Some(arn), reason: Some(reason.to_owned()), detail: None }
+    failure::missing(scope.arn(format!("container-instance/{cluster}/{id}")))
 }

@@ -14,6 +14,7 @@ use crate::EcsService;
 use crate::cluster;
 use crate::container_instance::table::ConnectionRow;
 use crate::error::invalid;
+use crate::failure::missing;
 use crate::scope::Scope;
 use crate::task_definition::table::{self as task_definition, TaskDefinitionRow};
 
@@ -47,7 +48,7 @@ pub(crate) fn describe(
             continue;
         }
         let arn = scope.arn(format!("task/{}/{}", cluster.name, reference::id(&scope, text)?));
-        failures.push(api::Failure { arn: Some(arn), reason: Some("MISSING".to_owned()), detail: None });
+        failures.push(missing(arn));
     }
     Ok(api::DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
 }

@@ -14,6 +14,7 @@ use crate::container_instance::in_status;
 use crate::container_instance::table::{
     BY_FARGATE, ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow,
 };
+use crate::failure::failure;
 
 /// Where the tasks of a launch go, and why the rest of them goes nowhere.
 pub(super) struct Placed {
@@ -38,7 +39,7 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
     let mut candidates = Vec::new();
     for row in &instances {
         let key = row.key();
-        let refused = |reason: &str| failure(row, reason);
+        let refused = |reason: &str| failure(row.arn(), reason);
         if view.get::<ConnectionRow>(&key).is_none_or(|connection| !connection.connected) {
             failures.push(refused("AGENT"));
         } else if launch.lacks_attribute(row) {
@@ -61,12 +62,7 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
         failures.clear();
     }
     for (key, lack) in &placement.lacking {
-        failures.extend(by_key(key).map(|row| failure(row, lack.reason())));
+        failures.extend(by_key(key).map(|row| failure(row.arn(), lack.reason())));
     }
     Some(Placed { instances: placement.chosen.iter().filter_map(by_key).cloned().collect(), failures })
-}
-
-/// Why an instance cannot take a task.
-pub(super) fn failure(row: &ContainerInstanceRow, reason: &str) -> api::Failure {
-    api::Failure { arn: Some(row.arn()), reason: Some(reason.to_owned()), detail: None }
 }

@@ -15,6 +15,7 @@ use super::table::TaskRow;
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
+use crate::failure::failure;
 use crate::scope::Scope;
 
 /// UpdateTaskProtection takes so many at a time, GetTaskProtection so many.
@@ -63,7 +64,7 @@ pub(crate) async fn update(
                 continue;
             };
             if !row.group.starts_with("service:") {
-                failures.push(failure(row.arn(), "TASK_NOT_VALID", "The task does not belong to a service."));
+                failures.push(explained(row.arn(), "TASK_NOT_VALID", "The task does not belong to a service."));
                 continue;
             }
             if input.protection_enabled {
@@ -112,9 +113,9 @@ fn shown(view: &Snapshot, row: &TaskRow, now: Timestamp) -> api::ProtectedTask {
 
 fn missing(scope: &Scope, cluster: &str, text: &str) -> Result<api::Failure, Error> {
     let arn = scope.arn(format!("task/{cluster}/{}", reference::id(scope, text)?));
-    Ok(failure(arn, "MISSING", "The task was not found."))
+    Ok(explained(arn, "MISSING", "The task was not found."))
 }
 
-fn failure(arn: String, reason: &str, detail: &str) -> api::Failure {
-    api::Failure { arn: Some(arn), reason: Some(reason.to_owned()), detail: Some(detail.to_owned()) }
+fn explained(arn: String, reason: &str, detail: &str) -> api::Failure {
+    api::Failure { detail: Some(detail.to_owned()), ..failure(arn, reason) }
 }

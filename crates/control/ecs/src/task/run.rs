@@ -12,11 +12,12 @@ use super::client_token::ClientToken;
 use super::constraint::Constraints;
 use super::describe::to_api;
 use super::launch::{Launch, Wishes};
-use super::placement::{self, failure};
+use super::placement;
 use super::table::TaskRow;
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
+use crate::failure::failure;
 use crate::scope::Scope;
 use crate::task_definition;
 
@@ -57,7 +58,7 @@ pub(crate) async fn run(
             for instance in placed.instances {
                 match launch.put(tx, &instance) {
                     Some(task) => tasks.push(task),
-                    None => failures.push(failure(&instance, "RESOURCE:ENI")),
+                    None => failures.push(failure(instance.arn(), "RESOURCE:ENI")),
                 }
             }
         }

@@ -6,11 +6,11 @@ use estiva_schema::Request;
 use estiva_store::Row;
 
 use super::launch::{Launch, Wishes};
-use super::placement::failure;
 use super::run::shown;
 use crate::EcsService;
 use crate::container_instance::table::{ConnectionRow, ContainerInstanceStatus, ReservationRow};
 use crate::error::{self, invalid};
+use crate::failure::{failure, missing};
 use crate::scope::Scope;
 use crate::{cluster, container_instance, task_definition};
 
@@ -59,24 +59,24 @@ pub(crate) async fn start(
             let Some(row) = container_instance::find(tx, &scope, &cluster.name, reference)? else {
                 let id = scope.name_in("container-instance", reference).unwrap_or(reference);
                 let arn = scope.arn(format!("container-instance/{}/{id}", cluster.name));
-                failures.push(api::Failure { arn: Some(arn), reason: Some("MISSING".to_owned()), detail: None });
+                failures.push(missing(arn));
                 continue;
             };
             let connected = tx.get::<ConnectionRow>(&row.key()).is_some_and(|connection| connection.connected);
             let reservation = tx.get::<ReservationRow>(&row.key());
             let lack = reservation.as_ref().and_then(|reservation| reservation.remaining.lack(&launch.demand));
             if row.status == ContainerInstanceStatus::Inactive {
-                failures.push(failure(&row, "INACTIVE"));
+                failures.push(failure(row.arn(), "INACTIVE"));
             } else if !connected {
-                failures.push(failure(&row, "AGENT"));
+                failures.push(failure(row.arn(), "AGENT"));
             } else if launch.lacks_attribute(&row) {
-                failures.push(failure(&row, "ATTRIBUTE"));
+                failures.push(failure(row.arn(), "ATTRIBUTE"));
             } else if let Some(lack) = lack {
-                failures.push(failure(&row, lack.reason()));
+                failures.push(failure(row.arn(), lack.reason()));
             } else {
                 match launch.put(tx, &row) {
                     Some(task) => tasks.push(task),
-                    None => failures.push(failure(&row, "RESOURCE:ENI")),
+                    None => failures.push(failure(row.arn(), "RESOURCE:ENI")),
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::table::{
 };
 use crate::EcsService;
 use crate::error::{self, invalid};
+use crate::failure::failure;
 use crate::name::{self, Revision};
 use crate::page::Page;
 use crate::scope::Scope;
@@ -83,14 +84,10 @@ pub(crate) async fn delete(
         for text in &input.task_definitions {
             match delete_one(tx, &scope, text) {
                 Ok(row) => rows.push(row),
-                Err(reason) => failures.push(api::Failure {
-                    arn: Some(
-                        scope
-                            .arn(format!("task-definition/{}", scope.name_in("task-definition", text).unwrap_or(text))),
-                    ),
-                    reason: Some(reason.to_owned()),
-                    detail: None,
-                }),
+                Err(reason) => {
+                    let name = scope.name_in("task-definition", text).unwrap_or(text);
+                    failures.push(failure(scope.arn(format!("task-definition/{name}")), reason));
+                }
             }
         }
         Ok::<_, Error>((rows, failures))
