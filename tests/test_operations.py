@@ -264,3 +264,71 @@ def test_a_node_does_only_what_nodes_do(estiva):
 def test_what_is_not_there_yet_says_so(estiva):
     answer = refused(lambda: estiva.ecs.create_service(serviceName="x", taskDefinition="y"), "NotImplemented", "CreateService")
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+def test_account_settings(estiva):
+    estiva.aws("ecs", "put-account-setting-default", "--name", "containerInsights", "--value", "enhanced")
+    settings = estiva.aws("ecs", "list-account-settings", "--effective-settings", "--name", "containerInsights")["settings"]
+    assert [(it["value"], it["type"]) for it in settings] == [("enhanced", "user")]
+    name = unique("watched")
+    created = estiva.ecs.create_cluster(clusterName=name)["cluster"]
+    assert created["settings"] == [{"name": "containerInsights", "value": "enhanced"}]
+    estiva.ecs.delete_cluster(cluster=name)
+    estiva.aws("ecs", "delete-account-setting", "--name", "containerInsights")
+    assert estiva.ecs.list_account_settings()["settings"] == []
+    refused(lambda: estiva.ecs.put_account_setting(name="taskLongArnFormat", value="disabled"), "InvalidParameterException", "taskLongArnFormat")
+
+
+def test_capacity_providers(estiva):
+    ecs, name, cluster = estiva.ecs, unique("provider"), unique("provided")
+    group = f"arn:aws:autoscaling:us-east-1:000000000000:autoScalingGroup:u:autoScalingGroupName/{name}"
+    provider = estiva.aws(
+        "ecs", "create-capacity-provider", "--name", name, "--auto-scaling-group-provider",
+        f"autoScalingGroupArn={group},managedScaling={{status=ENABLED,targetCapacity=80}}",
+    )["capacityProvider"]
+    assert provider["status"] == "ACTIVE" and provider["autoScalingGroupProvider"]["managedScaling"]["instanceWarmupPeriod"] == 300
+    ecs.update_capacity_provider(name=name, autoScalingGroupProvider={"managedScaling": {"targetCapacity": 90}})
+    ecs.tag_resource(resourceArn=provider["capacityProviderArn"], tags=[{"key": "a", "value": "b"}])
+    [shown] = ecs.describe_capacity_providers(capacityProviders=[name], include=["TAGS"])["capacityProviders"]
+    assert shown["tags"] == [{"key": "a", "value": "b"}]
+    ecs.create_cluster(clusterName=cluster, capacityProviders=["FARGATE", name])
+    refused(lambda: ecs.delete_capacity_provider(capacityProvider=name), "ClientException", cluster)
+    estiva.aws(
+        "ecs", "put-cluster-capacity-providers", "--cluster", cluster, "--capacity-providers", "FARGATE", "FARGATE_SPOT",
+        "--default-capacity-provider-strategy", "capacityProvider=FARGATE_SPOT,weight=1",
+    )
+    fargate = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}
+    estiva.register(name, [shell("sleep 1000", stopTimeout=2)], **fargate)
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    [arn] = estiva.run(name, cluster=cluster, networkConfiguration=network, enableECSManagedTags=True)
+    estiva.wait("RUNNING", arn, cluster)
+    [task] = ecs.describe_tasks(cluster=cluster, tasks=[arn], include=["TAGS"])["tasks"]
+    assert (task["capacityProviderName"], task["launchType"]) == ("FARGATE_SPOT", "FARGATE")
+    assert task["tags"] == [{"key": "aws:ecs:clusterName", "value": cluster}]
+    [statistics] = [it["statistics"] for it in ecs.describe_clusters(clusters=[cluster], include=["STATISTICS"])["clusters"]]
+    assert {"name": "runningFargateTasksCount", "value": "1"} in statistics
+    protection = ecs.get_task_protection(cluster=cluster, tasks=[arn])
+    assert protection["protectedTasks"] == [{"taskArn": arn, "protectionEnabled": False}]
+    update = ecs.update_task_protection(cluster=cluster, tasks=[arn], protectionEnabled=True)
+    assert [failure["reason"] for failure in update["failures"]] == ["TASK_NOT_VALID"]
+    ecs.stop_task(cluster=cluster, task=arn)
+    estiva.wait("STOPPED", arn, cluster)
+    ecs.delete_cluster(cluster=cluster)
+    ecs.delete_capacity_provider(capacityProvider=name)
+
+
+def test_placement_constraints(estiva):
+    ecs, family = estiva.ecs, unique("constrained")
+    [instance] = ecs.list_container_instances()["containerInstanceArns"]
+    ecs.put_attributes(attributes=[{"name": "stack", "value": "a b", "targetId": instance}])
+    estiva.register(family, [shell("sleep 1000")], placementConstraints=[{"type": "memberOf", "expression": "attribute:stack == 'a b'"}])
+    distinct = [{"type": "distinctInstance"}]
+    [arn] = estiva.run(family, placementConstraints=distinct)
+    again = ecs.run_task(taskDefinition=family, placementConstraints=distinct)
+    assert [failure["reason"] for failure in again["failures"]] == ["DistinctInstance placement constraint unsatisfied."]
+    nowhere = ecs.run_task(taskDefinition=family, placementConstraints=[{"type": "memberOf", "expression": "task:group == other"}])
+    assert [failure["reason"] for failure in nowhere["failures"]] == ["MemberOf placement constraint unsatisfied."]
+    wrong = [{"type": "memberOf", "expression": "attribute:stack == "}]
+    refused(lambda: ecs.run_task(taskDefinition=family, placementConstraints=wrong), "InvalidParameterException", "expected a value at position 20")
+    estiva.stop(arn)
+    ecs.delete_attributes(attributes=[{"name": "stack", "targetId": instance}])
