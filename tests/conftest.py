@@ -11,7 +11,7 @@ from installation import ROOT, Installation
 sys.path.insert(0, str(ROOT / "tools"))
 from oci_image import write_image  # noqa: E402
 
-APPLETS = ["sh", "cat", "echo", "env", "head", "id", "ip", "kill", "ls", "nc", "pwd", "seq", "sleep", "tail", "true", "wget"]
+APPLETS = ["sh", "cat", "echo", "env", "head", "id", "ip", "kill", "ls", "nc", "pwd", "readlink", "seq", "sleep", "tail", "true", "wget"]
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """What containers get, and how they end."""
 
+import os
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from installation import container, eventually, free_port, shell
@@ -192,3 +194,35 @@ def test_logs_are_followed_as_they_come(estiva):
     estiva.stop(arn)
     lines = estiva.messages("/followed", stream)
     assert lines == [f"line {number}" for number in range(len(lines))]
+
+
+def test_devices_with_their_permissions(estiva):
+    mine = {"hostPath": "/dev/kmsg", "containerPath": "/dev/mine"}
+    _, lines = logged(estiva, "device", "echo moored > /dev/mine && ls /dev", container={"linuxParameters": {"devices": [mine]}})
+    assert "mine" in lines and "kmsg" not in lines
+    only_read = {**mine, "permissions": ["read"]}
+    estiva.register("read-only", [shell("echo moored > /dev/mine", linuxParameters={"devices": [only_read]})])
+    task = estiva.run_to_end("read-only")
+    if Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        assert task["stopCode"] == "TaskFailedToStart" and "permissions r cannot be kept" in task["stoppedReason"]
+    else:
+        assert task["containers"][0]["exitCode"] == 1
+
+
+def test_security_options(estiva):
+    script = "cat /proc/self/status"
+    options = ["no-new-privileges", "seccomp:unconfined"]
+    _, lines = logged(estiva, "secure", script, container={"dockerSecurityOptions": options})
+    assert "NoNewPrivs:\t1" in lines and "Seccomp:\t0" in lines, lines
+    estiva.register("strange", [shell("true", dockerSecurityOptions=["apparmor:mine"])])
+    task = estiva.run_to_end("strange")
+    assert task["stopCode"] == "TaskFailedToStart" and "apparmor:mine" in task["stoppedReason"]
+
+
+def test_namespaces_of_the_host(estiva):
+    script = "readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc"
+    hosts = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "ipc")]
+    _, lines = logged(estiva, "own-namespaces", script)
+    assert len(lines) == 2 and not set(lines) & set(hosts)
+    _, lines = logged(estiva, "host-namespaces", script, pidMode="host", ipcMode="host")
+    assert lines == hosts

@@ -110,7 +110,7 @@ def test_a_task_definition_that_cannot_be_is_refused_by_field(estiva, change, te
     ("change", "field"),
     [
         ({"volumes": [{"name": "x"}]}, "volumes"),
-        ({"pidMode": "task"}, "pidMode"),
+        ({"pidMode": "task"}, "pidMode task"),
         ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"]})]}, "containerDefinitions[0].healthCheck"),
         ({"containerDefinitions": [container(logConfiguration={"logDriver": "splunk"})]}, "logDriver"),
     ],

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use estiva_agent_protocol::task::docker::{Config, HostConfig, LogConfig, Ulimit};
+use estiva_agent_protocol::task::docker::{Config, DeviceMapping, HostConfig, LogConfig, Ulimit};
 use estiva_agent_protocol::task::{
     Container, DockerConfig, ElasticNetworkInterface, Ipv4Assignment, PortMapping, Task,
 };
@@ -45,6 +45,8 @@ fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: Desir
         cpu: cpu_units.map(|units| f64::from(units) / 1024.0),
         memory: number(&row.overrides.memory, &definition.memory),
         network_mode: Some(network_mode.to_owned()),
+        pid_mode: definition.pid_mode.map(|mode| mode.as_str().to_owned()),
+        ipc_mode: definition.ipc_mode.map(|mode| mode.as_str().to_owned()),
         elastic_network_interfaces: row.network_interface.iter().map(|it| interface(row, it)).collect(),
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
@@ -158,7 +160,33 @@ fn host_config(
         sysctls: definition.system_controls.iter().flatten().filter_map(sysctl).collect(),
         tmpfs: linux.into_iter().flat_map(|linux| linux.tmpfs.iter().flatten()).map(tmpfs).collect(),
         shm_size: i64::from(linux.and_then(|linux| linux.shared_memory_size).unwrap_or(0)).saturating_mul(MIB),
+        devices: linux.into_iter().flat_map(|linux| linux.devices.iter().flatten()).map(device).collect(),
+        security_opt: definition.docker_security_options.clone().unwrap_or_default(),
+        memory_swap: memory_swap(definition).unwrap_or(0),
+        memory_swappiness: linux.and_then(|linux| linux.swappiness).map(i64::from),
         init: linux.and_then(|linux| linux.init_process_enabled),
+    }
+}
+
+/// `maxSwap` is on top of the memory, in MiB; Docker counts both together.
+fn memory_swap(definition: &api::ContainerDefinition) -> Option<i64> {
+    let swap = definition.linux_parameters.as_ref()?.max_swap?;
+    Some((i64::from(definition.memory?) + i64::from(swap)).saturating_mul(MIB))
+}
+
+/// Docker's default: all three permissions, and the same path inside.
+fn device(device: &api::Device) -> DeviceMapping {
+    let letter = |permission: &api::DeviceCgroupPermission| match permission {
+        api::DeviceCgroupPermission::Read => 'r',
+        api::DeviceCgroupPermission::Write => 'w',
+        api::DeviceCgroupPermission::Mknod => 'm',
+    };
+    let permissions = device.permissions.as_deref().filter(|permissions| !permissions.is_empty());
+    let inside = device.container_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&device.host_path);
+    DeviceMapping {
+        path_on_host: device.host_path.clone(),
+        path_in_container: inside.to_owned(),
+        cgroup_permissions: permissions.map_or_else(|| "rwm".to_owned(), |list| list.iter().map(letter).collect()),
     }
 }
 

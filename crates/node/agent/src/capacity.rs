@@ -19,7 +19,7 @@ pub const RESERVED_TCP_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Log drivers, network modes and settings that this agent honours, as attributes without a value. The names are
 /// those of AWS's agent, which task definitions ask for in `requiresAttributes`.
-pub const CAPABILITIES: [&str; 15] = [
+pub const CAPABILITIES: [&str; 16] = [
     "com.amazonaws.ecs.capability.docker-remote-api.1.17",
     "com.amazonaws.ecs.capability.docker-remote-api.1.18",
     "com.amazonaws.ecs.capability.docker-remote-api.1.19",
@@ -34,6 +34,7 @@ pub const CAPABILITIES: [&str; 15] = [
     "com.amazonaws.ecs.capability.task-iam-role",
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
     "ecs.capability.execution-role-awslogs",
+    "ecs.capability.pid-ipc-namespace-sharing",
     "ecs.capability.task-cpu-mem-limit",
     "ecs.capability.task-eni",
 ];

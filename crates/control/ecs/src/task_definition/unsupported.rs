@@ -12,8 +12,8 @@ pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
     any(has(definition.volumes.as_ref()), "volumes")?;
     any(has(definition.inference_accelerators.as_ref()), "inferenceAccelerators")?;
     any(definition.proxy_configuration.is_some(), "proxyConfiguration")?;
-    any(definition.pid_mode.is_some(), "pidMode")?;
-    any(definition.ipc_mode.is_some(), "ipcMode")?;
+    any(definition.pid_mode == Some(api::PidMode::Task), "pidMode task")?;
+    any(definition.ipc_mode == Some(api::IpcMode::Task), "ipcMode task")?;
     any(definition.ephemeral_storage.is_some(), "ephemeralStorage")?;
     any(definition.enable_fault_injection == Some(true), "enableFaultInjection")?;
     any(definition.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration")?;
@@ -47,11 +47,7 @@ fn check_container(place: usize, container: &api::ContainerDefinition) -> Result
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (container.restart_policy.as_ref().is_some_and(|policy| policy.enabled), "restartPolicy"),
         (has(container.credential_specs.as_ref()), "credentialSpecs"),
-        (has(container.docker_security_options.as_ref()), "dockerSecurityOptions"),
         (container.disable_networking == Some(true), "disableNetworking"),
-        (linux.is_some_and(|it| has(it.devices.as_ref())), "linuxParameters.devices"),
-        (linux.is_some_and(|it| it.max_swap.is_some()), "linuxParameters.maxSwap"),
-        (linux.is_some_and(|it| it.swappiness.is_some()), "linuxParameters.swappiness"),
         (linux.is_some_and(|it| it.init_process_enabled == Some(true)), "linuxParameters.initProcessEnabled"),
         (
             container.port_mappings.iter().flatten().any(|it| it.container_port_range.is_some()),

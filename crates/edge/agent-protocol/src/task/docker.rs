@@ -77,9 +77,33 @@ pub struct HostConfig {
     /// /dev/shm, in bytes.
     #[serde(skip_serializing_if = "is_zero")]
     pub shm_size: i64,
+    /// Devices of the host that appear inside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceMapping>,
+    /// `no-new-privileges`, `seccomp:unconfined` and the like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_opt: Vec<String>,
+    /// Memory and swap together, in bytes; 0 is for Docker, or the agent, to decide.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub memory_swap: i64,
+    /// How eagerly to swap, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swappiness: Option<i64>,
     /// Whether an init process reaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+}
+
+/// A device of the host inside a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceMapping {
+    /// On the host.
+    pub path_on_host: String,
+    /// Inside.
+    pub path_in_container: String,
+    /// Letters of `rwm`: read, write, mknod.
+    pub cgroup_permissions: String,
 }
 
 /// A log driver and its options.

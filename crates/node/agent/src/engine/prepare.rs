@@ -191,6 +191,8 @@ fn spec(
         runtime_id,
         rootfs,
         network_namespace: network.and_then(|network| network.namespace.clone()),
+        pid_mode: record.task.pid_mode.clone(),
+        ipc_mode: record.task.ipc_mode.clone(),
         hostname,
         files,
         environment: environment(host, &record.task),

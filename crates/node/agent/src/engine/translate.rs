@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use estiva_agent_protocol::task::Container;
-use estiva_agent_protocol::task::docker::{Config, HostConfig};
+use estiva_agent_protocol::task::docker::{Config, DeviceMapping, HostConfig};
 use estiva_image::ImageConfig;
-use estiva_shim::spec::{BindMount, ContainerSpec, LogSink, NamespaceMode, Resources, Rootfs, Tmpfs, Ulimit, User};
+use estiva_shim::spec::{
+    BindMount, ContainerSpec, Device, LogSink, NamespaceMode, Resources, Rootfs, Tmpfs, Ulimit, User,
+};
 
 /// What surrounds a container on this node.
 #[derive(Debug, Clone)]
@@ -17,6 +19,10 @@ pub struct Surroundings {
     pub rootfs: Rootfs,
     /// `None` is the host's network.
     pub network_namespace: Option<PathBuf>,
+    /// Of the task: `host`, or absent.
+    pub pid_mode: Option<String>,
+    /// Of the task: `host`, `none`, or absent.
+    pub ipc_mode: Option<String>,
     /// The UTS host name.
     pub hostname: String,
     /// Files of the node's that appear inside: hosts, resolv.conf, hostname.
@@ -41,6 +47,17 @@ pub enum TranslateError {
     /// Neither the task definition nor the image says what to run.
     #[error("no command specified: neither the task definition nor the image has an entry point or a command")]
     NoCommand,
+    /// The task definition asks for what this node has not.
+    #[error("the security option '{0}' is not supported on this node")]
+    SecurityOption(String),
+    /// Containers of a task do not share namespaces of this kind here.
+    #[error("{field} '{mode}' is not supported on this node")]
+    NamespaceMode {
+        /// pidMode or ipcMode.
+        field: &'static str,
+        /// What was asked for.
+        mode: String,
+    },
     /// The image names a signal that does not exist.
     #[error("the image's stop signal '{0}' is not known")]
     StopSignal(String),
@@ -66,6 +83,7 @@ pub fn container_spec(
     if args.is_empty() {
         return Err(TranslateError::NoCommand);
     }
+    let security = Security::of(&host.security_opt)?;
     let user = if config.user.is_empty() { image.user.clone() } else { config.user.clone() };
     let cwd = [&config.working_dir, &image.working_dir].into_iter().find(|dir| !dir.is_empty());
     Ok(ContainerSpec {
@@ -79,22 +97,22 @@ pub fn container_spec(
         host_uts: around.network_namespace.is_none(),
         hostname: around.network_namespace.is_some().then_some(around.hostname),
         network_namespace: around.network_namespace,
-        pid_mode: NamespaceMode::Private,
-        ipc_mode: NamespaceMode::Private,
+        pid_mode: namespace_mode("pidMode", around.pid_mode.as_deref())?,
+        ipc_mode: namespace_mode("ipcMode", around.ipc_mode.as_deref())?,
         readonly_rootfs: host.readonly_rootfs,
         tty: config.tty,
         stdin_open: config.open_stdin,
         resources: resources(container, &host),
         ulimits: host.ulimits.iter().map(ulimit).collect(),
         sysctls: host.sysctls,
-        devices: Vec::new(),
+        devices: host.devices.iter().map(device).collect(),
         tmpfs: host.tmpfs.iter().map(|(path, options)| tmpfs(path, options)).collect(),
         shm_size_bytes: u64::try_from(host.shm_size).ok().filter(|size| *size > 0),
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,
         privileged: host.privileged,
-        no_new_privileges: false,
-        seccomp_unconfined: false,
+        no_new_privileges: security.no_new_privileges,
+        seccomp_unconfined: security.seccomp_unconfined,
         mounts: around.files,
         stop_signal: stop_signal(&image.stop_signal)?,
         log: around.log,
@@ -138,7 +156,49 @@ fn resources(container: &Container, host: &HostConfig) -> Resources {
         cpu_shares: Some(u64::try_from(container.cpu).unwrap_or(0).max(CPU_SHARES_MIN)),
         memory_limit_bytes: positive(container.memory).map(|mib| mib.saturating_mul(MIB)),
         memory_reservation_bytes: positive(host.memory_reservation),
+        memory_swap_bytes: positive(host.memory_swap),
+        memory_swappiness: host.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
         ..Resources::default()
+    }
+}
+
+fn namespace_mode(field: &'static str, mode: Option<&str>) -> Result<NamespaceMode, TranslateError> {
+    match mode.unwrap_or_default() {
+        "" | "none" => Ok(NamespaceMode::Private),
+        "host" => Ok(NamespaceMode::Host),
+        other => Err(TranslateError::NamespaceMode { field, mode: other.to_owned() }),
+    }
+}
+
+fn device(device: &DeviceMapping) -> Device {
+    Device {
+        host_path: absolute(&device.path_on_host),
+        container_path: absolute(&device.path_in_container),
+        permissions: device.cgroup_permissions.clone(),
+    }
+}
+
+/// Docker's `--security-opt`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Security {
+    no_new_privileges: bool,
+    seccomp_unconfined: bool,
+}
+
+impl Security {
+    fn of(options: &[String]) -> Result<Self, TranslateError> {
+        let mut security = Self::default();
+        for option in options {
+            match option.replace('=', ":").as_str() {
+                "no-new-privileges" | "no-new-privileges:true" => security.no_new_privileges = true,
+                "no-new-privileges:false" => security.no_new_privileges = false,
+                "seccomp:unconfined" => security.seccomp_unconfined = true,
+                // There is no such module here that would confine it.
+                "apparmor:unconfined" | "label:disable" => {}
+                _ => return Err(TranslateError::SecurityOption(option.clone())),
+            }
+        }
+        Ok(security)
     }
 }
 
@@ -205,6 +265,8 @@ mod tests {
         Surroundings {
             runtime_id: "id".into(),
             rootfs: Rootfs { lower: vec![], upper: "/u".into(), work: "/w".into(), target: "/t".into() },
+            pid_mode: None,
+            ipc_mode: None,
             network_namespace: Some("/run/ns".into()),
             hostname: "host".into(),
             files: vec![],

@@ -15,11 +15,19 @@ const OWN: &[&str] = &["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/c
 const DEPTH_MAX: usize = 4;
 
 /// The `linux.devices` of a container; the usual ones (`null`, `zero`, …) are libcontainer's.
-pub(super) fn devices(spec: &ContainerSpec) -> Result<Vec<Value>, InvalidSpec> {
+///
+/// On a machine with the v2 cgroup tree only (`unified`) nothing guards a device that is there: whoever has it may read and
+/// write. One that is to be read only, or written only, is refused there.
+pub(super) fn devices(spec: &ContainerSpec, unified: bool) -> Result<Vec<Value>, InvalidSpec> {
     if spec.privileged {
         let mut all = Vec::new();
         walk(Path::new("/dev"), 0, &mut all).map_err(|error| invalid(Path::new("/dev"), &error.to_string()))?;
         return Ok(all);
+    }
+    let is_partial = |device: &&Device| !device.permissions.contains('r') || !device.permissions.contains('w');
+    if let Some(device) = spec.devices.iter().find(is_partial).filter(|_| unified) {
+        let reason = format!("permissions {} cannot be kept with cgroup v2: only rw can", device.permissions);
+        return Err(invalid(&device.host_path, &reason));
     }
     spec.devices.iter().map(requested).collect()
 }

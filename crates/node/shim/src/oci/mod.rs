@@ -129,7 +129,7 @@ fn rlimit(limit: &Ulimit) -> Result<Value, InvalidSpec> {
 }
 
 fn linux(spec: &ContainerSpec, context: &Context<'_>) -> Result<Value, InvalidSpec> {
-    let devices = devices::devices(spec)?;
+    let devices = devices::devices(spec, context.unified)?;
     let mut resources = resources(&spec.resources, Some(Resources::PIDS_LIMIT_DEFAULT));
     resources.insert("devices".to_owned(), devices::rules(spec, &devices));
     let mut linux = json!({

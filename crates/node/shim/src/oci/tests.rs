@@ -91,6 +91,13 @@ fn nonsense_is_refused_by_name() {
     assert_eq!(field(json!({ "tmpfs": [{ "destination": "/t", "options": ["huge=always,exec"] }] })), "tmpfs.options");
     let device = json!({ "host_path": "/etc/passwd", "container_path": "/dev/x", "permissions": "rwm" });
     assert_eq!(field(json!({ "devices": [device] })), "devices");
+    let only_read = json!({ "host_path": "/dev/null", "container_path": "/dev/x", "permissions": "r" });
+    let only_read = spec(&json!({ "devices": [only_read] }));
+    assert!(configure(&only_read, false).is_ok());
+    assert!(
+        configure(&only_read, true).unwrap_err().reason.contains("cgroup v2"),
+        "nothing would keep it from writing"
+    );
     let unknown = spec(&json!({ "cap_add": ["SYS_EVERYTHING"] }));
     assert_eq!(granted(&unknown, false).unwrap_err().field, "cap_add");
 }
