@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::spec::{ContainerSpec, InvalidSpec, NamespaceMode, Tmpfs};
+use crate::spec::{ContainerSpec, InvalidSpec, Tmpfs};
 
 /// Device nodes only where the shim made them, nothing to gain from set-user-id files.
 const HARDENED: [&str; 3] = ["nosuid", "noexec", "nodev"];
@@ -18,12 +18,9 @@ pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
         json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": hardened(access) }),
         json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": hardened(access) }),
+        // Of whichever IPC namespace the container is in, the host's too.
+        json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": HARDENED }),
     ];
-    if spec.ipc_mode == NamespaceMode::Host {
-        mounts.push(bind("/dev/mqueue", "/dev/mqueue"));
-    } else {
-        mounts.push(json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": HARDENED }));
-    }
     mounts.push(json!({ "destination": "/dev/shm", "type": "bind", "source": context.shm,
         "options": ["rbind", "nosuid", "noexec", "nodev"] }));
     for tmpfs in &spec.tmpfs {
@@ -41,10 +38,6 @@ pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<
 
 fn hardened(access: &str) -> Vec<&str> {
     HARDENED.into_iter().chain([access]).collect()
-}
-
-fn bind(source: &str, destination: &str) -> Value {
-    json!({ "destination": destination, "type": "bind", "source": source, "options": ["rbind"] })
 }
 
 /// Docker's rules: nothing executable and no devices unless asked for, the usual options passed on, others refused.
