@@ -117,6 +117,8 @@ async fn tasks_are_shared_out_by_the_strategy() {
     };
     let both = json!({ "launchType": "FARGATE", "capacityProviderStrategy": [item("FARGATE", 0, 1)] });
     assert!(refusal(run(both).await).contains("Specifying both a launch type and capacity provider strategy"));
+    let chosen = json!({ "placementConstraints": [{ "type": "distinctInstance" }] });
+    assert!(refusal(run(chosen).await).contains("Placement constraints are not supported with FARGATE"));
     let answer = run(json!({ "count": 2, "enableECSManagedTags": true })).await.unwrap();
     let tasks = answer["tasks"].as_array().unwrap();
     let providers: Vec<&Value> = tasks.iter().map(|task| &task["capacityProviderName"]).collect();

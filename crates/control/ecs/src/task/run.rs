@@ -50,6 +50,7 @@ pub(crate) async fn run(
         let strategy = input.capacity_provider_strategy.as_deref();
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());
         for part in capacity::parts(&cluster, input.launch_type, strategy, count)? {
+            check_fargate(&input, &part)?;
             let wishes = wishes(&input, &part);
             let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
             let none = || invalid("No Container Instances were found in your cluster.");
@@ -89,6 +90,19 @@ fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
         enable_execute_command: input.enable_execute_command.unwrap_or(false),
         enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
     }
+}
+
+/// Fargate chooses for itself.
+fn check_fargate(input: &api::RunTaskRequest, part: &Part) -> Result<(), Error> {
+    let is_given =
+        |count: Option<usize>| part.launch_type == api::LaunchType::Fargate && count.is_some_and(|it| it > 0);
+    if is_given(input.placement_constraints.as_ref().map(Vec::len)) {
+        return Err(invalid("Placement constraints are not supported with FARGATE launch type."));
+    }
+    if is_given(input.placement_strategy.as_ref().map(Vec::len)) {
+        return Err(invalid("Placement strategies are not supported with FARGATE launch type."));
+    }
+    Ok(())
 }
 
 /// What would change where or how tasks run must not be passed over in silence.
