@@ -1,12 +1,15 @@
 //! From a task's rows to the task as nodes read it: overrides merged in, the rest as Docker's Config and HostConfig.
 //!
-//! What ECS refuses to register here (volumes, secrets, health checks, …) has no translation; credentials come with roles.
+//! What tasks are refused for here (`task_definition/unsupported.rs`) has no translation.
+
+mod docker;
+mod volume;
 
 use std::collections::BTreeMap;
 
-use estiva_agent_protocol::task::docker::{Config, DeviceMapping, HostConfig, LogConfig, Ulimit};
 use estiva_agent_protocol::task::{
-    Container, DockerConfig, ElasticNetworkInterface, Ipv4Assignment, PortMapping, Task,
+    AsmAuthData, Container, ContainerDependency, DockerConfig, ElasticNetworkInterface, FirelensConfiguration,
+    Ipv4Assignment, PortMapping, RegistryAuthentication, RestartPolicy, Task,
 };
 use estiva_api_ecs::types as api;
 use estiva_ecs::account_setting;
@@ -18,7 +21,6 @@ use serde::Serialize;
 
 /// The Docker Engine API's version whose names the texts use.
 const DOCKER_API_VERSION: &str = "1.24";
-const MIB: i64 = 1 << 20;
 
 /// The task as its node reads it; `None` if its definition is gone.
 pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus) -> Option<Task> {
@@ -42,11 +44,14 @@ fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: Desir
         version: row.revision.to_string(),
         desired_status: desired.as_str().to_owned(),
         containers: containers.map(|(place, it)| container(row, place, it, network_mode, log_mode)).collect(),
+        volumes: definition.volumes.iter().flatten().map(volume::volume).collect(),
         cpu: cpu_units.map(|units| f64::from(units) / 1024.0),
         memory: number(&row.overrides.memory, &definition.memory),
         network_mode: Some(network_mode.to_owned()),
         pid_mode: definition.pid_mode.map(|mode| mode.as_str().to_owned()),
         ipc_mode: definition.ipc_mode.map(|mode| mode.as_str().to_owned()),
+        ephemeral_storage: ephemeral_storage(row, definition),
+        zone: Some(row.availability_zone.clone()),
         elastic_network_interfaces: row.network_interface.iter().map(|it| interface(row, it)).collect(),
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
@@ -69,7 +74,7 @@ fn container(
     let overridden_command = own.and_then(|it| it.command.clone()).filter(|command| !command.is_empty());
     let mut environment = pairs(definition.environment.as_ref());
     environment.extend(pairs(own.and_then(|it| it.environment.as_ref())));
-    let host_config = host_config(
+    let host_config = docker::host_config(
         definition,
         size(|it| it.memory_reservation, definition.memory_reservation),
         network_mode,
@@ -84,10 +89,19 @@ fn container(
         entry_point: definition.entry_point.clone().unwrap_or_default(),
         environment,
         port_mappings: definition.port_mappings.iter().flatten().map(port_mapping).collect(),
+        mount_points: definition.mount_points.iter().flatten().map(volume::mount_point).collect(),
+        volumes_from: definition.volumes_from.iter().flatten().map(volume::volumes_from).collect(),
+        links: definition.links.clone().unwrap_or_default(),
+        depends_on: definition.depends_on.iter().flatten().map(dependency).collect(),
+        health_check_type: definition.health_check.as_ref().map(|_| "docker".to_owned()),
+        restart_policy: definition.restart_policy.as_ref().map(restart_policy),
+        firelens_configuration: definition.firelens_configuration.as_ref().map(firelens),
+        registry_authentication: definition.repository_credentials.as_ref().map(|it| registry_authentication(row, it)),
+        start_timeout: definition.start_timeout.and_then(|seconds| u32::try_from(seconds).ok()),
         stop_timeout: definition.stop_timeout.and_then(|seconds| u32::try_from(seconds).ok()),
         container_arn: row.container_arn(place),
         docker_config: DockerConfig {
-            config: Some(json(&config(row, definition, &name))),
+            config: Some(json(&docker::config(row, definition, &name))),
             host_config: Some(json(&host_config)),
             version: Some(DOCKER_API_VERSION.to_owned()),
         },
@@ -96,104 +110,41 @@ fn container(
     }
 }
 
-fn config(row: &TaskRow, definition: &api::ContainerDefinition, name: &str) -> Config {
-    let mut labels = definition.docker_labels.clone().unwrap_or_default();
-    labels.extend([
-        ("com.amazonaws.ecs.cluster".to_owned(), row.scope.arn(format!("cluster/{}", row.cluster))),
-        ("com.amazonaws.ecs.container-name".to_owned(), name.to_owned()),
-        ("com.amazonaws.ecs.task-arn".to_owned(), row.arn()),
-        ("com.amazonaws.ecs.task-definition-family".to_owned(), row.family.clone()),
-        ("com.amazonaws.ecs.task-definition-version".to_owned(), row.revision.to_string()),
-    ]);
-    Config {
-        user: definition.user.clone().unwrap_or_default(),
-        working_dir: definition.working_directory.clone().unwrap_or_default(),
-        hostname: definition.hostname.clone().unwrap_or_default(),
-        open_stdin: definition.interactive.unwrap_or(false),
-        tty: definition.pseudo_terminal.unwrap_or(false),
-        network_disabled: definition.disable_networking.unwrap_or(false),
-        labels,
+/// GiB; an override comes before the task definition.
+fn ephemeral_storage(row: &TaskRow, definition: &api::TaskDefinition) -> Option<u64> {
+    let storage = row.overrides.ephemeral_storage.as_ref().or(definition.ephemeral_storage.as_ref())?;
+    u64::try_from(storage.size_in_gi_b).ok()
+}
+
+fn dependency(dependency: &api::ContainerDependency) -> ContainerDependency {
+    ContainerDependency {
+        container_name: dependency.container_name.clone(),
+        condition: dependency.condition.as_str().to_owned(),
     }
 }
 
-/// The account decides on the mode where the task definition does not.
-fn log_config(log: &api::LogConfiguration, log_mode: &str) -> LogConfig {
-    let mut config = log.options.clone().unwrap_or_default();
-    if log.log_driver == api::LogDriver::Awslogs {
-        config.entry("mode".to_owned()).or_insert_with(|| log_mode.to_owned());
-    }
-    LogConfig { driver: log.log_driver.as_str().to_owned(), config }
-}
-
-fn host_config(
-    definition: &api::ContainerDefinition,
-    memory_reservation: i64,
-    network_mode: &str,
-    log_mode: &str,
-) -> HostConfig {
-    let linux = definition.linux_parameters.as_ref();
-    let capabilities = linux.and_then(|linux| linux.capabilities.as_ref());
-    let log = definition.log_configuration.as_ref();
-    let ulimit = |limit: &api::Ulimit| Ulimit {
-        name: limit.name.as_str().to_owned(),
-        soft: limit.soft_limit.into(),
-        hard: limit.hard_limit.into(),
-    };
-    let sysctl = |control: &api::SystemControl| Some((control.namespace.clone()?, control.value.clone()?));
-    HostConfig {
-        network_mode: if network_mode == "awsvpc" { String::new() } else { network_mode.to_owned() },
-        log_config: log.map(|log| log_config(log, log_mode)),
-        memory_reservation: memory_reservation.saturating_mul(MIB),
-        readonly_rootfs: definition.readonly_root_filesystem.unwrap_or(false),
-        privileged: definition.privileged.unwrap_or(false),
-        cap_add: capabilities.and_then(|it| it.add.clone()).unwrap_or_default(),
-        cap_drop: capabilities.and_then(|it| it.drop.clone()).unwrap_or_default(),
-        ulimits: definition.ulimits.iter().flatten().map(ulimit).collect(),
-        extra_hosts: definition
-            .extra_hosts
-            .iter()
-            .flatten()
-            .map(|it| format!("{}:{}", it.hostname, it.ip_address))
-            .collect(),
-        dns: definition.dns_servers.clone().unwrap_or_default(),
-        dns_search: definition.dns_search_domains.clone().unwrap_or_default(),
-        sysctls: definition.system_controls.iter().flatten().filter_map(sysctl).collect(),
-        tmpfs: linux.into_iter().flat_map(|linux| linux.tmpfs.iter().flatten()).map(tmpfs).collect(),
-        shm_size: i64::from(linux.and_then(|linux| linux.shared_memory_size).unwrap_or(0)).saturating_mul(MIB),
-        devices: linux.into_iter().flat_map(|linux| linux.devices.iter().flatten()).map(device).collect(),
-        security_opt: definition.docker_security_options.clone().unwrap_or_default(),
-        memory_swap: memory_swap(definition).unwrap_or(0),
-        memory_swappiness: linux.and_then(|linux| linux.swappiness).map(i64::from),
-        init: linux.and_then(|linux| linux.init_process_enabled),
+fn restart_policy(policy: &api::ContainerRestartPolicy) -> RestartPolicy {
+    RestartPolicy {
+        enabled: policy.enabled,
+        ignored_exit_codes: policy.ignored_exit_codes.clone().unwrap_or_default(),
+        restart_attempt_period: policy.restart_attempt_period.and_then(|it| u32::try_from(it).ok()).unwrap_or(0),
     }
 }
 
-/// `maxSwap` is on top of the memory, in MiB; Docker counts both together.
-fn memory_swap(definition: &api::ContainerDefinition) -> Option<i64> {
-    let swap = definition.linux_parameters.as_ref()?.max_swap?;
-    Some((i64::from(definition.memory?) + i64::from(swap)).saturating_mul(MIB))
-}
-
-/// Docker's default: all three permissions, and the same path inside.
-fn device(device: &api::Device) -> DeviceMapping {
-    let letter = |permission: &api::DeviceCgroupPermission| match permission {
-        api::DeviceCgroupPermission::Read => 'r',
-        api::DeviceCgroupPermission::Write => 'w',
-        api::DeviceCgroupPermission::Mknod => 'm',
-    };
-    let permissions = device.permissions.as_deref().filter(|permissions| !permissions.is_empty());
-    let inside = device.container_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&device.host_path);
-    DeviceMapping {
-        path_on_host: device.host_path.clone(),
-        path_in_container: inside.to_owned(),
-        cgroup_permissions: permissions.map_or_else(|| "rwm".to_owned(), |list| list.iter().map(letter).collect()),
+fn firelens(firelens: &api::FirelensConfiguration) -> FirelensConfiguration {
+    FirelensConfiguration {
+        kind: firelens.r#type.as_str().to_owned(),
+        options: firelens.options.clone().unwrap_or_default(),
     }
 }
 
-fn tmpfs(tmpfs: &api::Tmpfs) -> (String, String) {
-    let mut options = tmpfs.mount_options.clone().unwrap_or_default();
-    options.push(format!("size={}m", tmpfs.size));
-    (tmpfs.container_path.clone(), options.join(","))
+fn registry_authentication(row: &TaskRow, credentials: &api::RepositoryCredentials) -> RegistryAuthentication {
+    let secret = &credentials.credentials_parameter;
+    let region = secret.split(':').nth(3).filter(|region| !region.is_empty()).unwrap_or(row.scope.region.as_str());
+    RegistryAuthentication {
+        kind: "asm".to_owned(),
+        asm_auth_data: Some(AsmAuthData { credentials_parameter: secret.clone(), region: region.to_owned() }),
+    }
 }
 
 fn port_mapping(mapping: &api::PortMapping) -> PortMapping {

@@ -4,11 +4,14 @@
 //! `HostConfig`, because AWS's agent hands them to Docker: [`docker`] has the part of them that ECS uses.
 
 pub mod docker;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use volume::{DockerVolume, HostVolume, Volume};
 
 /// A task to run or to stop.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +69,12 @@ pub struct Task {
     /// host, task or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipc_mode: Option<String>,
+    /// GiB of disk for the task's containers and volumes; Estiva's own field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage: Option<u64>,
+    /// The availability zone; Estiva's own field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// One container of a task. Overrides are merged in before it is sent.
@@ -101,6 +110,24 @@ pub struct Container {
     /// Seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_timeout: Option<u32>,
+    /// When it is started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
+    /// Other containers' mounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
+    /// `container` or `container:alias`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// `docker` when [`docker::Config`] has a health check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check_type: Option<String>,
+    /// Of a log router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firelens_configuration: Option<FirelensConfiguration>,
+    /// For a private registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_authentication: Option<RegistryAuthentication>,
     /// Seconds from SIGTERM to SIGKILL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<u32>,
@@ -165,27 +192,61 @@ pub struct ContainerDependency {
     pub condition: String,
 }
 
-/// A volume of the task.
+/// Another container whose mounts a container gets too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Volume {
-    /// Unique in the task.
-    pub name: String,
-    /// host, docker, efs, …
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Of a volume of type host; never absent for one, AWS's agent demands it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<HostVolume>,
+pub struct VolumesFrom {
+    /// Which container.
+    pub source_container: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
 }
 
-/// A directory of the node.
+/// When a container that has ended is started again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct HostVolume {
-    /// Absent: an empty directory of the task's own.
+pub struct RestartPolicy {
+    /// Whether at all.
+    pub enabled: bool,
+    /// Exit codes that end it for good.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored_exit_codes: Vec<i32>,
+    /// Seconds that it must have run; 0 is ECS's default.
+    pub restart_attempt_period: u32,
+}
+
+/// The container routes the logs of the task's others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FirelensConfiguration {
+    /// fluentbit or fluentd.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// enable-ecs-log-metadata, config-file-type, config-file-value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// How a private registry is convinced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegistryAuthentication {
+    /// asm or ecr.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Of type asm.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_path: Option<String>,
+    pub asm_auth_data: Option<AsmAuthData>,
+}
+
+/// A secret that holds `{"username": …, "password": …}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AsmAuthData {
+    /// The secret's ARN.
+    pub credentials_parameter: String,
+    /// Where the secret is.
+    pub region: String,
 }
 
 /// A network interface of a task's own.

@@ -97,6 +97,8 @@ pub(crate) struct ContainerExecutor {
     pub filter: bool,
     /// The [`StartPipe::child_end`].
     pub start_pipe: RawFd,
+    /// Stay as the container's init; the program is a child.
+    pub init: bool,
     /// Filled by `validate`, used by `exec`.
     pub prepared: Rc<RefCell<Option<Prepared>>>,
 }
@@ -147,6 +149,14 @@ impl ContainerExecutor {
             seccomp::install(&filter).map_err(|error| format!("cannot install the seccomp filter: {error}"))?;
         }
         drop_capabilities(&self.capabilities).map_err(|error| format!("cannot drop capabilities: {error}"))?;
+        if self.init {
+            // The start is over when nobody holds the pipe any more.
+            let close_pipe = || {
+                let _ = unistd::close(self.start_pipe);
+            };
+            crate::init::stay_as_init(close_pipe).map_err(|error| format!("cannot start the init process: {error}"))?;
+            reset_signals().map_err(|error| format!("cannot reset signals: {error}"))?;
+        }
         let errno = match unistd::execve(&program, &args, &env) {
             Ok(never) => return Ok(never),
             Err(errno) => errno,

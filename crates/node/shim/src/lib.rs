@@ -19,6 +19,7 @@ pub mod status;
 mod cgroup;
 mod enter;
 mod executor;
+mod init;
 mod log;
 mod oci;
 mod process;

@@ -36,6 +36,11 @@ pub enum Command {
         /// The container.
         name: String,
     },
+    /// Execute the program of a stopped container anew, in a new sandbox with the same files; only if it was made so.
+    Restart {
+        /// The container.
+        name: String,
+    },
     /// Send a signal to the container's first process.
     Signal {
         /// The container.

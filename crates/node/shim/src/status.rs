@@ -22,7 +22,7 @@ pub struct ContainerState {
     pub status: Status,
 }
 
-/// How far a container is. It only ever moves down this list.
+/// How far a container is. It moves down this list, until it is restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

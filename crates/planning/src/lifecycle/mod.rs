@@ -3,14 +3,16 @@
 //! PROVISIONING → PENDING → ACTIVATING → RUNNING → DEACTIVATING → STOPPING → DEPROVISIONING → STOPPED. A task only
 //! ever moves on; a late or repeated report changes nothing.
 
+mod health;
 mod report;
 mod status;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
+pub use health::{HealthTally, task_health};
 pub use report::{ContainerReport, TaskReport, advance, begin_stopping};
-pub use status::{ContainerStatus, DesiredStatus, StopCode, TaskStatus};
+pub use status::{ContainerStatus, DesiredStatus, HealthStatus, StopCode, TaskStatus};
 pub use timeline::Moment;
 
 use estiva_model::Timestamp;
@@ -59,6 +61,9 @@ pub struct ContainerState {
     pub image_digest: Option<String>,
     /// Ports as published.
     pub network_bindings: Vec<NetworkBinding>,
+    /// What its health check last made of it.
+    #[serde(default)]
+    pub health: HealthStatus,
 }
 
 /// A container's port as it is published on the node.
@@ -85,6 +90,7 @@ impl TaskState {
             runtime_id: None,
             image_digest: None,
             network_bindings: Vec::new(),
+            health: HealthStatus::Unknown,
         };
         Self {
             last_status: status,

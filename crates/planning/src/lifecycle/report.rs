@@ -3,7 +3,7 @@
 use estiva_model::Timestamp;
 
 use super::timeline::moments;
-use super::{ContainerState, ContainerStatus, NetworkBinding, TaskState, TaskStatus};
+use super::{ContainerState, ContainerStatus, HealthStatus, NetworkBinding, TaskState, TaskStatus};
 
 /// A node's report on a task, as SubmitTaskStateChange carries it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct ContainerReport {
     pub image_digest: Option<String>,
     /// Ports as published.
     pub network_bindings: Vec<NetworkBinding>,
+    /// What its health check makes of it; absent where nothing is said of that.
+    pub health: Option<HealthStatus>,
 }
 
 /// The state after `report`, or `None` if it tells nothing new. `now` is the time of its arrival.
@@ -115,6 +117,11 @@ fn advance_container(state: &mut ContainerState, report: &ContainerReport) {
     // An exit code of a container that runs on is one of a former run: a restart keeps the container RUNNING.
     if report.status == Some(ContainerStatus::Stopped) {
         state.exit_code = state.exit_code.or(report.exit_code);
+    }
+    if let Some(health) = report.health
+        && state.last_status != ContainerStatus::Stopped
+    {
+        state.health = health;
     }
     state.reason = state.reason.take().or_else(|| report.reason.clone());
     state.runtime_id = state.runtime_id.take().or_else(|| report.runtime_id.clone());

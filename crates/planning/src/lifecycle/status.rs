@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $wire:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $wire:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $wire)] $variant,)*
+            $($(#[$variant_meta])* #[serde(rename = $wire)] $variant,)*
         }
 
         impl $name {
@@ -84,5 +84,19 @@ wire_names! {
         ServiceSchedulerInitiated = "ServiceSchedulerInitiated",
         /// Its node is gone.
         TerminationNotice = "TerminationNotice",
+    }
+}
+
+wire_names! {
+    /// What a health check makes of a container.
+    #[derive(Default)]
+    HealthStatus {
+        /// Not known yet, or there is no health check.
+        #[default]
+        Unknown = "UNKNOWN",
+        /// The health check passes.
+        Healthy = "HEALTHY",
+        /// It failed as often in a row as its retries.
+        Unhealthy = "UNHEALTHY",
     }
 }

@@ -15,7 +15,7 @@ pub struct Moment {
     pub at: Timestamp,
     /// Of which container; absent for the task as a whole.
     pub container: Option<String>,
-    /// A status, or PULL_STARTED, PULL_STOPPED, STOP_REQUESTED.
+    /// A status, a health status, or PULL_STARTED, PULL_STOPPED, STOP_REQUESTED.
     pub status: String,
     /// Of a container that ended.
     pub exit_code: Option<i32>,
@@ -52,6 +52,15 @@ pub(super) fn moments(before: &TaskState, after: &TaskState, now: Timestamp) -> 
                 status: state.last_status.as_str().to_owned(),
                 exit_code: state.exit_code,
                 reason: state.reason.clone(),
+            });
+        }
+        if state.health != former.health {
+            moments.push(Moment {
+                at: now,
+                container: Some(state.name.clone()),
+                status: state.health.as_str().to_owned(),
+                exit_code: None,
+                reason: None,
             });
         }
     }

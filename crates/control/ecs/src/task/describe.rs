@@ -3,7 +3,7 @@
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
-use estiva_planning::lifecycle::{ContainerState, TaskStatus};
+use estiva_planning::lifecycle::{self, ContainerState, HealthStatus, TaskState, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
@@ -87,10 +87,10 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
         created_at: Some(row.created_at),
         desired_status: Some(row.desired_status.as_str().to_owned()),
         enable_execute_command: Some(row.enable_execute_command),
-        ephemeral_storage: fargate.then_some(api::EphemeralStorage { size_in_gi_b: EPHEMERAL_STORAGE_GIB }),
+        ephemeral_storage: ephemeral_storage(row, definition, fargate),
         execution_stopped_at: state.and_then(|state| state.execution_stopped_at),
         group: Some(row.group.clone()),
-        health_status: Some(api::HealthStatus::Unknown),
+        health_status: health(task_health(definition, state)),
         last_status: Some(last_status.as_str().to_owned()),
         launch_type: api::LaunchType::parse(&row.launch_type),
         memory: sizes.1.map(|memory| memory.to_string()),
@@ -167,12 +167,36 @@ fn container(
         reason: state.reason.as_deref().map(shown_reason),
         network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
-        health_status: Some(api::HealthStatus::Unknown),
+        health_status: health(state.health),
         cpu: Some(size(|it| it.cpu, |it| it.cpu).unwrap_or(0).to_string()),
         memory: text(size(|it| it.memory, |it| it.memory)),
         memory_reservation: text(size(|it| it.memory_reservation, |it| it.memory_reservation)),
         ..api::Container::default()
     }
+}
+
+fn health(health: HealthStatus) -> Option<api::HealthStatus> {
+    api::HealthStatus::parse(health.as_str())
+}
+
+fn task_health(definition: Option<&api::TaskDefinition>, state: Option<&TaskState>) -> HealthStatus {
+    let containers = definition.into_iter().flat_map(|it| it.container_definitions.iter().flatten());
+    let counts = containers.filter(|it| it.essential.unwrap_or(true) && it.health_check.is_some());
+    let of = |definition: &api::ContainerDefinition| {
+        let mut containers = state.into_iter().flat_map(|state| &state.containers);
+        containers.find(|it| definition.name.as_ref() == Some(&it.name)).map_or(HealthStatus::Unknown, |it| it.health)
+    };
+    lifecycle::task_health(counts.map(of))
+}
+
+fn ephemeral_storage(
+    row: &TaskRow,
+    definition: Option<&api::TaskDefinition>,
+    fargate: bool,
+) -> Option<api::EphemeralStorage> {
+    let asked = row.overrides.ephemeral_storage.as_ref();
+    let asked = asked.or_else(|| definition.and_then(|it| it.ephemeral_storage.as_ref())).cloned();
+    asked.or_else(|| fargate.then_some(api::EphemeralStorage { size_in_gi_b: EPHEMERAL_STORAGE_GIB }))
 }
 
 fn attachment(interface: &NetworkInterface, status: TaskStatus) -> api::Attachment {

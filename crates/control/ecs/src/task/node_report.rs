@@ -55,6 +55,7 @@ fn container(change: api::ContainerStateChange) -> Result<ContainerReport, Error
         runtime_id: change.runtime_id.map(id),
         image_digest: change.image_digest.map(id),
         network_bindings: bindings.filter_map(binding).collect(),
+        health: None,
     })
 }
 

@@ -25,12 +25,12 @@ const ATTACHED: &str = "ATTACHED";
 const ATTACHMENTS_MAX: usize = 10;
 
 /// A node's word on a task.
-struct Told {
-    report: TaskReport,
+pub(super) struct Told {
+    pub report: TaskReport,
     /// Why the task ended, if the node has something to say on that.
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// The ids of the network interfaces that are made.
-    attached: Vec<String>,
+    pub attached: Vec<String>,
 }
 
 pub(crate) async fn submit_task(
@@ -129,7 +129,7 @@ async fn take(
     update.await.map_err(error::update)
 }
 
-fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
+pub(super) fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
     let Some((before, next)) = next_state(tx, task, told) else { return };
     if next.last_status == TaskStatus::Stopped {
         note_end(tx, task, &next, told.reason.clone());
@@ -138,7 +138,7 @@ fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
 }
 
 /// An agent's task is of the agent's cluster, or, on Fargate capacity, of the one that its ARN names.
-fn find(view: &Snapshot, scope: &Scope, cluster: Option<&str>, reference: &str) -> Result<Arc<TaskRow>, Error> {
+pub(super) fn find(view: &Snapshot, scope: &Scope, cluster: Option<&str>, reference: &str) -> Result<Arc<TaskRow>, Error> {
     let of_arn = reference.rsplit('/').nth(1).filter(|_| reference.starts_with("arn:"));
     let cluster = match of_arn {
         Some(name) => name,
@@ -155,7 +155,7 @@ fn authorise_report(view: &Snapshot, caller: &Caller, task: &TaskRow) -> Result<
     }
 }
 
-fn next_state(view: &Snapshot, task: &TaskRow, told: &Told) -> Option<(TaskState, TaskState)> {
+pub(super) fn next_state(view: &Snapshot, task: &TaskRow, told: &Told) -> Option<(TaskState, TaskState)> {
     let before = view.get::<TaskStatusRow>(&task.key())?.state.clone();
     let mut report = told.report.clone();
     if task.network_interface.as_ref().is_some_and(|interface| told.attached.contains(&interface.attachment_id)) {

@@ -26,9 +26,28 @@ pub struct Config {
     /// Whether the container has no network.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub network_disabled: bool,
+    /// How the container is asked whether it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
     /// dockerLabels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Docker's `HealthConfig`; times in nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `CMD` and a program with its arguments, or `CMD-SHELL` and a command line.
+    pub test: Vec<String>,
+    /// From the end of one check to the start of the next.
+    pub interval: i64,
+    /// What a check may take.
+    pub timeout: i64,
+    /// After the container's start, failures that do not count.
+    pub start_period: i64,
+    /// Failures in a row that make it UNHEALTHY.
+    pub retries: i64,
 }
 
 /// Docker's container `HostConfig`.

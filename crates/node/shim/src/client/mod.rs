@@ -138,6 +138,14 @@ impl Client {
         self.container(Command::Start { name: name.to_owned() }).await
     }
 
+    /// Starts a stopped container anew with its files; its log goes on. It is running when this returns.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`], `WrongState` unless it is stopped and was made restartable.
+    pub async fn restart(&self, name: &str) -> Result<ContainerState, ClientError> {
+        self.container(Command::Restart { name: name.to_owned() }).await
+    }
+
     /// Sends a signal to the container's first process.
     ///
     /// # Errors

@@ -157,10 +157,12 @@ fn namespaces(spec: &ContainerSpec, context: &Context<'_>) -> Vec<Value> {
         match mode {
             NamespaceMode::Private => namespaces.push(json!({ "type": kind })),
             NamespaceMode::Host => {}
-            NamespaceMode::Container(_) => namespaces.push(json!({ "type": kind, "path": path })),
+            NamespaceMode::Task => namespaces.push(json!({ "type": kind, "path": path })),
         }
     }
-    if let Some(path) = &spec.network_namespace {
+    if spec.network_disabled {
+        namespaces.push(json!({ "type": "network" }));
+    } else if let Some(path) = &spec.network_namespace {
         namespaces.push(json!({ "type": "network", "path": path }));
     }
     // As Docker: on v2 a container sees its own cgroup as the root; on v1 its own ones are bound read-only.

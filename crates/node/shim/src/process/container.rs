@@ -22,10 +22,10 @@ use crate::{
     cgroup::Cgroup,
     executor::wait_for_exec,
     layout::{TaskDir, write_durably},
-    log::Now,
+    log::{Now, Sink},
     protocol::{Failure, FailureKind},
     rootfs::Mounts,
-    spec::{ContainerSpec, ExecSpec, NamespaceMode},
+    spec::{ContainerSpec, ExecSpec},
     status::{ContainerState, Exit, Status},
 };
 
@@ -38,8 +38,6 @@ pub(super) struct Container {
     pub id: String,
     pub pid: Pid,
     pub output: Output,
-    /// The container whose `/dev/shm` this one uses: its own unless it joined another's IPC namespace.
-    pub shm_of: String,
     pub stop_signal: i32,
     /// When everything in it is killed, after a [`Self::stop`].
     pub kill_at: Option<Instant>,
@@ -50,18 +48,19 @@ pub(super) struct Container {
     template: Template,
     /// Unmounted with the container.
     _mounts: Mounts,
+    /// For another start.
+    restart: Option<Box<ContainerSpec>>,
     /// Held open for as long as the container lives.
     _stdin: Option<OwnedFd>,
 }
 
 impl Container {
-    pub(super) fn new(spec: &ContainerSpec, created: Created, cgroup: Cgroup, shm_of: String) -> Self {
+    pub(super) fn new(spec: &ContainerSpec, created: Created, cgroup: Cgroup) -> Self {
         Self {
             name: spec.name.clone(),
             id: spec.id.clone(),
             pid: created.pid,
             output: created.output,
-            shm_of,
             stop_signal: spec.stop_signal,
             kill_at: None,
             status: Status::Created { pid: created.pid.as_raw().unsigned_abs() },
@@ -70,6 +69,7 @@ impl Container {
             start_pipe: Some(created.start_pipe),
             template: created.template,
             _mounts: created.mounts,
+            restart: spec.restartable.then(|| Box::new(spec.clone())),
             _stdin: created.stdin,
         }
     }
@@ -80,14 +80,6 @@ impl Container {
 
     pub(super) fn is_stopped(&self) -> bool {
         matches!(self.status, Status::Stopped(_))
-    }
-
-    /// The namespace file of `kind` for another container to join.
-    pub(super) fn namespace(&self, kind: &str) -> Result<std::path::PathBuf, Failure> {
-        if self.is_stopped() {
-            return Err(self.wrong_state("be joined"));
-        }
-        Ok(format!("/proc/{}/ns/{kind}", self.pid).into())
     }
 
     /// Executes the program.
@@ -158,7 +150,9 @@ impl Container {
         let recorded = serde_json::to_vec(&exit).map_err(io::Error::from).and_then(|text| write_durably(&path, &text));
         self.status = Status::Stopped(exit.clone());
         self.kill_at = None;
-        self.output.container_ended();
+        if self.restart.is_none() {
+            self.output.container_ended();
+        }
         (exit, killed.and(recorded))
     }
 
@@ -176,6 +170,17 @@ impl Container {
             Status::Stopped(_) => {}
         }
         self.cgroup.kill_and_remove(DEATH_WAIT_MAX).map_err(|error| self.runtime(&error))
+    }
+
+    /// What to make it from again, and the log that goes on.
+    pub(super) fn take_for_restart(&mut self, buffer: &mut [u8]) -> Result<(Box<ContainerSpec>, Sink), Failure> {
+        if !self.is_stopped() {
+            return Err(self.wrong_state("be restarted"));
+        }
+        let Some(spec) = self.restart.take() else {
+            return Err(self.wrong_state("be restarted: it was not made for it"));
+        };
+        Ok((spec, self.output.take_sink(buffer)))
     }
 
     fn wrong_state(&self, what: &str) -> Failure {
@@ -209,13 +214,5 @@ pub(super) fn exit_code(ended: WaitStatus) -> (i32, Option<i32>) {
         WaitStatus::Exited(_, code) => (code, None),
         WaitStatus::Signaled(_, signal, _) => (CODE_SIGNAL_BASE + signal as i32, Some(signal as i32)),
         _ => (CODE_SIGNAL_BASE, None),
-    }
-}
-
-/// The container that a namespace mode refers to.
-pub(super) fn target(mode: &NamespaceMode) -> Option<&str> {
-    match mode {
-        NamespaceMode::Container(name) => Some(name),
-        NamespaceMode::Private | NamespaceMode::Host => None,
     }
 }

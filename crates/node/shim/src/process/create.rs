@@ -22,6 +22,7 @@ use nix::{
 use serde_json::Value;
 
 use super::{
+    anchor::Anchor,
     detach::{OOM_SCORE_CONTAINER, OOM_SCORE_SHIM, set_oom_score},
     exec::Template,
     output::Output,
@@ -35,7 +36,7 @@ use crate::{
     oci,
     protocol::{Failure, FailureKind},
     rootfs::{self, IdentityError, Mounts},
-    spec::{ContainerSpec, InvalidSpec, TaskSpec},
+    spec::{ContainerSpec, InvalidSpec, NamespaceMode, TaskSpec},
     spool::Stream,
 };
 
@@ -90,15 +91,6 @@ pub(super) struct Created {
     pub template: Template,
 }
 
-/// The namespaces of other containers that this one joins.
-#[derive(Debug, Default)]
-pub(super) struct Joined {
-    pub pid: Option<PathBuf>,
-    pub ipc: Option<PathBuf>,
-    /// The container whose `/dev/shm` is shared.
-    pub shm_of: Option<String>,
-}
-
 /// The container's ends of the three standard streams.
 struct Inside {
     stdin: OwnedFd,
@@ -110,18 +102,32 @@ struct Inside {
 pub(super) fn create(
     places: &Places<'_>,
     spec: &ContainerSpec,
-    joined: Joined,
+    anchor: Option<&Anchor>,
     cgroup: &Cgroup,
+    sink: Option<Sink>,
 ) -> Result<Created, Failure> {
     let mut mounts = Mounts::default();
     mounts.rootfs(&spec.rootfs).map_err(|error| io_failure("mount the root file system", &error))?;
     let root = &spec.rootfs.target;
     let identity = rootfs::identify(root, &spec.user)?;
     rootfs::make_cwd(root, &spec.cwd).map_err(|error| io_failure("make the working directory", &error))?;
-    let shm = match (&joined.shm_of, &spec.ipc_mode) {
-        (Some(owner), _) => places.shm(owner),
-        (None, crate::spec::NamespaceMode::Host) => PathBuf::from("/dev/shm"),
-        (None, _) => {
+    for volume in spec.mounts.iter().filter(|mount| mount.populate) {
+        let populated = rootfs::populate(root, &volume.destination, &volume.source);
+        populated
+            .map_err(|error| io_failure(&format!("fill the volume at {}", volume.destination.display()), &error))?;
+    }
+    let (mut pid_namespace, mut ipc_namespace) = (None, None);
+    if spec.pid_mode == NamespaceMode::Task {
+        pid_namespace = Some(anchor.and_then(Anchor::pid_namespace).ok_or_else(|| not_shared("pid_mode"))?);
+    }
+    let shm = match &spec.ipc_mode {
+        NamespaceMode::Host => PathBuf::from("/dev/shm"),
+        NamespaceMode::Task => {
+            let shared = anchor.and_then(Anchor::ipc_namespace).ok_or_else(|| not_shared("ipc_mode"))?;
+            ipc_namespace = Some(shared.0);
+            shared.1.to_owned()
+        }
+        NamespaceMode::Private => {
             let dir = places.shm(&spec.name);
             mounts.shm(&dir, spec.shm_size_bytes).map_err(|error| io_failure("mount /dev/shm", &error))?;
             dir
@@ -132,14 +138,21 @@ pub(super) fn create(
         cgroup: &places.cgroup(&spec.name),
         unified: cgroup.is_unified(),
         shm: &shm,
-        pid_namespace: joined.pid,
-        ipc_namespace: joined.ipc,
+        pid_namespace,
+        ipc_namespace,
     };
     let configuration = oci::configuration(spec, &context)?;
-    let sink = Sink::open(&spec.log).map_err(|error| io_failure("open the log sink", &error))?;
+    let sink = match sink {
+        Some(sink) => sink,
+        None => Sink::open(&spec.log).map_err(|error| io_failure("open the log sink", &error))?,
+    };
     let capabilities = oci::granted(spec, cgroup.is_unified())?;
     let template = Template::new(spec, oci::environment(spec), identity, capabilities, cgroup.procs_files());
     build(places, spec, &configuration, template, sink, mounts)
+}
+
+fn not_shared(field: &'static str) -> Failure {
+    InvalidSpec { field, reason: "the task's containers do not share this namespace".into() }.into()
 }
 
 fn build(
@@ -158,6 +171,7 @@ fn build(
         capabilities: template.capabilities.clone(),
         filter: template.filter,
         start_pipe: start.child_end(),
+        init: spec.init,
         prepared: Rc::new(RefCell::new(None)),
     };
     let mut builder = ContainerBuilder::new(spec.id.clone(), SyscallType::default())
@@ -186,7 +200,7 @@ fn build(
     if let Some(socket) = terminal {
         sources.push((socket.receive().map_err(stdio)?, Stream::Stdout));
     }
-    let output = Output::new(sources, sink).map_err(stdio)?;
+    let output = Output::new(sources, sink, spec.restartable).map_err(stdio)?;
     Ok(Created { pid, runtime, output, mounts, start_pipe: start.into_read(), stdin: kept_open, template })
 }
 

@@ -1,6 +1,7 @@
 //! The shim itself: how it comes to be alone in the world ([`detach`]), what it holds ([`container`], [`output`]), and
 //! the one loop in which it waits for everything ([`supervisor`]).
 
+mod anchor;
 mod connection;
 mod container;
 mod create;

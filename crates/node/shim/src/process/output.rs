@@ -14,7 +14,7 @@ use nix::{
 
 use crate::{
     log::{LineSplitter, Now, Sink},
-    spool::Stream,
+    spool::{Line, Stream},
 };
 
 /// What is read at once.
@@ -29,6 +29,8 @@ pub(super) struct Output {
     sink: Sink,
     deadline: Option<Instant>,
     ended: bool,
+    /// Another run of the container may write to the sink: a last line without an end ends here.
+    goes_on: bool,
 }
 
 #[derive(Debug)]
@@ -38,13 +40,13 @@ struct Source {
 }
 
 impl Output {
-    pub(super) fn new(sources: Vec<(OwnedFd, Stream)>, sink: Sink) -> io::Result<Self> {
+    pub(super) fn new(sources: Vec<(OwnedFd, Stream)>, sink: Sink, goes_on: bool) -> io::Result<Self> {
         let sources = sources.into_iter().map(|(fd, stream)| {
             let flags = OFlag::from_bits_retain(fcntl(fd.as_raw_fd(), FcntlArg::F_GETFL)?);
             fcntl(fd.as_raw_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
             Ok(Source { fd, lines: LineSplitter::new(stream) })
         });
-        Ok(Self { sources: sources.collect::<io::Result<_>>()?, sink, deadline: None, ended: false })
+        Ok(Self { sources: sources.collect::<io::Result<_>>()?, sink, deadline: None, ended: false, goes_on })
     }
 
     /// What to wait for: the sources to become readable, unless the sink is full.
@@ -72,7 +74,7 @@ impl Output {
 
     /// Returns whether anything was read, and what the sink said.
     fn pump_regardless(&mut self, buffer: &mut [u8]) -> (bool, io::Result<()>) {
-        let Self { sources, sink, .. } = self;
+        let Self { sources, sink, goes_on, .. } = self;
         let mut any = false;
         sources.retain_mut(|Source { fd, lines }| {
             match read(fd.as_raw_fd(), buffer) {
@@ -86,7 +88,7 @@ impl Output {
                 // A pipe's end, or a terminal whose last user is gone (EIO).
                 Ok(_) | Err(_) => {}
             }
-            lines.finish(|line| sink.append(Now::read(), line));
+            lines.finish(|line| sink.append(Now::read(), &Line { partial: !*goes_on, ..*line }));
             false
         });
         (any, sink.flush())
@@ -109,13 +111,15 @@ impl Output {
         !self.ended && (self.sources.is_empty() || (!self.sink.must_block() && Instant::now() >= deadline))
     }
 
-    /// Writes what is still in the pipes, whatever the sink's limits (it is little), and closes everything. Returns
-    /// the lines dropped in all, once.
-    pub(super) fn finish(&mut self, buffer: &mut [u8]) -> Option<(u64, io::Result<()>)> {
-        if self.ended {
-            return None;
-        }
+    /// Writes what is still in the pipes; the sink is somebody else's from now on.
+    pub(super) fn take_sink(&mut self, buffer: &mut [u8]) -> Sink {
+        // What the disk refuses is counted as dropped.
+        let _ = self.drain(buffer);
         self.ended = true;
+        std::mem::replace(&mut self.sink, Sink::None)
+    }
+
+    fn drain(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         // A pipe holds 64 KiB at most by default; whoever keeps filling it does not get to hold us up.
         for _ in 0..=(1 << 20) / CHUNK_BYTES {
             if !self.pump_regardless(buffer).0 {
@@ -123,9 +127,19 @@ impl Output {
             }
         }
         for Source { mut lines, .. } in self.sources.drain(..) {
-            lines.finish(|line| self.sink.append(Now::read(), line));
+            lines.finish(|line| self.sink.append(Now::read(), &Line { partial: !self.goes_on, ..*line }));
         }
-        let flushed = self.sink.flush();
+        self.sink.flush()
+    }
+
+    /// Writes what is still in the pipes, whatever the sink's limits (it is little), and closes everything. Returns
+    /// the lines dropped in all, once.
+    pub(super) fn finish(&mut self, buffer: &mut [u8]) -> Option<(u64, io::Result<()>)> {
+        if self.ended {
+            return None;
+        }
+        self.ended = true;
+        let flushed = self.drain(buffer);
         let (dropped, ended) = self.sink.end(Now::read());
         self.sink = Sink::None;
         Some((dropped, flushed.and(ended)))

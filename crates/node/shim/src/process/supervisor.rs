@@ -25,8 +25,9 @@ use nix::{
 };
 
 use super::{
-    container::{Container, exit_code, send_signal, target},
-    create::{Joined, Places, create, io_failure},
+    anchor::Anchor,
+    container::{Container, exit_code, send_signal},
+    create::{Places, create, io_failure},
     diagnostics::Diagnostics,
     exec::Exec,
     output::CHUNK_BYTES,
@@ -35,6 +36,7 @@ use super::{
 use crate::{
     cgroup::Cgroup,
     layout::{ShimProcess, TaskDir, write_durably},
+    log::Sink,
     oci,
     protocol::{Answer, Command, Event, Failure, FailureKind, Message, Request},
     spec::{ContainerSpec, ExecSpec, Resources, TaskSpec, validate_container, validate_exec, validate_task},
@@ -51,6 +53,8 @@ pub(super) struct Supervisor<'a> {
     dir: TaskDir,
     task: TaskSpec,
     cgroup: Cgroup,
+    /// Of the namespaces that containers share.
+    anchor: Option<Anchor>,
     server: Server,
     signals: SignalFd,
     containers: Vec<Container>,
@@ -87,6 +91,7 @@ impl<'a> Supervisor<'a> {
         let cgroup = Cgroup::new(&task.cgroup)?;
         cgroup.create()?;
         limit(&task).map_err(io::Error::other)?;
+        let anchor = Anchor::of(&task)?;
         // Read from a descriptor or, those that would end an ordinary process, not at all: a shim ends when it is told
         // to by its agent. Not ignored, since that would be inherited.
         let mut mask = SigSet::empty();
@@ -102,6 +107,7 @@ impl<'a> Supervisor<'a> {
             dir,
             task,
             cgroup,
+            anchor,
             server,
             signals,
             containers,
@@ -248,7 +254,8 @@ impl<'a> Supervisor<'a> {
     /// `streams` takes the descriptors that go along with the answer.
     fn execute(&mut self, command: Command, streams: &mut Vec<OwnedFd>) -> Result<Answer, Failure> {
         match command {
-            Command::Create(spec) => self.create(&spec),
+            Command::Create(spec) => self.create(&spec, None),
+            Command::Restart { name } => self.restart(&name),
             Command::Start { name } => self.start(&name),
             Command::Signal { name, signal } => self.find(&name)?.signal(signal).map(|()| Answer::Done),
             Command::Stop { name, signal, timeout_ms } => {
@@ -280,15 +287,13 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn create(&mut self, spec: &ContainerSpec) -> Result<Answer, Failure> {
+    fn create(&mut self, spec: &ContainerSpec, sink: Option<Sink>) -> Result<Answer, Failure> {
         validate_container(spec)?;
         let taken = self.containers.iter().any(|container| container.name == spec.name || container.id == spec.id);
         if taken || self.containers.len() >= CONTAINERS_MAX {
             let message = format!("container {} ({}) exists, or there are too many", spec.name, spec.id);
             return Err(Failure { kind: FailureKind::AlreadyExists, message });
         }
-        let joined = self.joined(spec)?;
-        let shm_of = joined.shm_of.clone().unwrap_or_else(|| spec.name.clone());
         let places = Places { dir: &self.dir, task: &self.task };
         let failed = |error: io::Error| io_failure("prepare the container", &error);
         fs::create_dir_all(places.dir.container(&spec.name)).map_err(failed)?;
@@ -298,11 +303,11 @@ impl<'a> Supervisor<'a> {
             _ => {}
         }
         let cgroup = Cgroup::new(&places.cgroup(&spec.name)).map_err(failed)?;
-        let created = create(&places, spec, joined, &cgroup);
+        let created = create(&places, spec, self.anchor.as_ref(), &cgroup, sink);
         release_memory();
         match created {
             Ok(created) => {
-                let container = Container::new(spec, created, cgroup, shm_of);
+                let container = Container::new(spec, created, cgroup);
                 let state = container.state();
                 self.containers.push(container);
                 Ok(Answer::Container(state))
@@ -316,18 +321,15 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The namespaces of others that `spec` joins.
-    fn joined(&mut self, spec: &ContainerSpec) -> Result<Joined, Failure> {
-        let mut joined = Joined::default();
-        if let Some(name) = target(&spec.pid_mode) {
-            joined.pid = Some(self.find(name)?.namespace("pid")?);
-        }
-        if let Some(name) = target(&spec.ipc_mode) {
-            let owner = self.find(name)?;
-            joined.ipc = Some(owner.namespace("ipc")?);
-            joined.shm_of = Some(owner.shm_of.clone());
-        }
-        Ok(joined)
+    /// Makes a stopped container again and starts it.
+    fn restart(&mut self, name: &str) -> Result<Answer, Failure> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let taken = self.find(name).and_then(|container| container.take_for_restart(&mut buffer));
+        self.buffer = buffer;
+        let (spec, sink) = taken?;
+        self.delete(name)?;
+        self.create(&spec, Some(sink))?;
+        self.start(name)
     }
 
     fn start(&mut self, name: &str) -> Result<Answer, Failure> {
@@ -373,6 +375,7 @@ impl<'a> Supervisor<'a> {
             return Err(Failure { kind: FailureKind::WrongState, message });
         }
         let failed = |error: io::Error| io_failure("shut down", &error);
+        self.anchor = None;
         self.cgroup.kill_and_remove(CGROUP_WAIT_MAX).map_err(failed)?;
         fs::remove_file(&self.task.socket).map_err(failed)?;
         fs::remove_dir_all(&self.task.runtime_dir).map_err(failed)?;

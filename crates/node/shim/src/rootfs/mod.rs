@@ -3,6 +3,7 @@
 
 mod identity;
 mod overlay;
+mod populate;
 
 use std::{
     fs::{self, Permissions},
@@ -16,7 +17,10 @@ use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
 };
 
-pub(crate) use self::identity::{Identity, IdentityError, identify};
+pub(crate) use self::{
+    identity::{Identity, IdentityError, identify},
+    populate::populate,
+};
 use crate::spec::Rootfs;
 
 /// `/dev/shm` when the spec does not say, as in Docker.

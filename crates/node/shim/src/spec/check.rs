@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{ContainerSpec, ExecSpec, LogSink, NamespaceMode, TaskSpec, User};
+use super::{ContainerSpec, ExecSpec, LogSink, TaskSpec, User};
 
 /// Longest container name or id: they become file and cgroup names.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -49,12 +49,6 @@ pub fn validate_container(spec: &ContainerSpec) -> Result<(), InvalidSpec> {
     ensure((1..=SIGNAL_MAX).contains(&spec.stop_signal), "stop_signal", || format!("no signal {}", spec.stop_signal))?;
     if let User::Named(user) = &spec.user {
         ensure(user.len() <= NAME_BYTES_MAX, "user", || "too long".into())?;
-    }
-    for (field, mode) in [("pid_mode", &spec.pid_mode), ("ipc_mode", &spec.ipc_mode)] {
-        if let NamespaceMode::Container(other) = mode {
-            name(field, other)?;
-            ensure(*other != spec.name, field, || "a container cannot join itself".into())?;
-        }
     }
     log(&spec.log)
 }

@@ -39,6 +39,12 @@ pub struct TaskSpec {
     /// The task's cgroup, absolute from the root of the hierarchy, e.g. `/estiva-<hash>/<task>`. Containers get
     /// children of it, named after them. It is removed when the shim shuts down.
     pub cgroup: String,
+    /// Containers with [`NamespaceMode::Task`] as their PID mode share a PID namespace.
+    #[serde(default)]
+    pub shared_pid_namespace: bool,
+    /// Containers with [`NamespaceMode::Task`] as their IPC mode share an IPC namespace, and `/dev/shm`.
+    #[serde(default)]
+    pub shared_ipc_namespace: bool,
     /// Limits of the task as a whole, set on its cgroup; each container has its own below them.
     #[serde(default)]
     pub resources: Resources,
@@ -72,6 +78,9 @@ pub struct ContainerSpec {
     /// Share the host's UTS namespace (Docker does so for host networking).
     #[serde(default)]
     pub host_uts: bool,
+    /// A network namespace with nothing but a loopback interface, whatever the task's is.
+    #[serde(default)]
+    pub network_disabled: bool,
     /// The network namespace to join, e.g. `/run/netns/x`; `None` is the host's network.
     #[serde(default)]
     pub network_namespace: Option<PathBuf>,
@@ -130,6 +139,13 @@ pub struct ContainerSpec {
     /// The signal that [`Client::stop`](crate::client::Client::stop) sends when it is given none: 15 by default.
     #[serde(default = "sigterm")]
     pub stop_signal: i32,
+    /// The first process is one that reaps and passes signals on; the program is its child.
+    #[serde(default)]
+    pub init: bool,
+    /// Once stopped it can be started anew, with its files and its log going on, by
+    /// [`Client::restart`](crate::client::Client::restart).
+    #[serde(default)]
+    pub restartable: bool,
     /// Where the output goes.
     #[serde(default)]
     pub log: LogSink,
@@ -186,8 +202,8 @@ pub enum NamespaceMode {
     Private,
     /// The host's.
     Host,
-    /// That of another container of this task, which must be created already and not stopped.
-    Container(String),
+    /// The one that the task's containers share; see [`TaskSpec::shared_pid_namespace`].
+    Task,
 }
 
 /// A path of the host inside the container.
@@ -201,6 +217,9 @@ pub struct BindMount {
     /// Mounted read-only, with everything below it.
     #[serde(default)]
     pub read_only: bool,
+    /// While the source is an empty directory, the image's content at the destination is copied to it: Docker's volumes.
+    #[serde(default)]
+    pub populate: bool,
 }
 
 /// A memory file system inside the container.

@@ -27,7 +27,12 @@ fn unknown_fields_are_mistakes() {
 #[test]
 fn each_rule_is_kept() {
     let spool = |segment_bytes| LogSink::Spool { dir: "/s".into(), segment_bytes, max_bytes: 10, blocking: true };
-    let bind = |destination: &str| BindMount { source: "/s".into(), destination: destination.into(), read_only: true };
+    let bind = |destination: &str| BindMount {
+        source: "/s".into(),
+        destination: destination.into(),
+        read_only: true,
+        populate: false,
+    };
     #[rustfmt::skip]
     let broken: Vec<(&str, ContainerSpec)> = vec![
         ("name", ContainerSpec { name: "../up".into(), ..minimal() }),
@@ -39,7 +44,6 @@ fn each_rule_is_kept() {
         ("cwd", ContainerSpec { cwd: "work".into(), ..minimal() }),
         ("cwd", ContainerSpec { cwd: "/work/../../etc".into(), ..minimal() }),
         ("mounts.destination", ContainerSpec { mounts: vec![bind("relative")], ..minimal() }),
-        ("pid_mode", ContainerSpec { pid_mode: NamespaceMode::Container("web".into()), ..minimal() }),
         ("stop_signal", ContainerSpec { stop_signal: 65, ..minimal() }),
         ("log.segment_bytes", ContainerSpec { log: spool(6), ..minimal() }),
     ];
@@ -56,6 +60,8 @@ fn a_socket_path_must_fit() {
         socket: socket.into(),
         runtime_dir: "/run/t".into(),
         cgroup: "/estiva/t".into(),
+        shared_pid_namespace: false,
+        shared_ipc_namespace: false,
         resources: Resources::default(),
     };
     assert_eq!(validate_task(&task(format!("/{}", "s".repeat(106)))), Ok(()));

@@ -57,8 +57,12 @@ async fn a_lost_agent_loses_nothing() {
     let volume = task.dir().join("go");
     fs::create_dir(&volume).unwrap();
     let mut spec = task.shell("on", "while [ ! -e /go/on ]; do sleep 0.01; done; exit 4");
-    spec.mounts =
-        vec![estiva_shim::spec::BindMount { source: volume.clone(), destination: "/go".into(), read_only: true }];
+    spec.mounts = vec![estiva_shim::spec::BindMount {
+        source: volume.clone(),
+        destination: "/go".into(),
+        read_only: true,
+        populate: false,
+    }];
     task.start(&spec).await;
     let before = task.client.state().await.unwrap();
     task.reconnect().await;

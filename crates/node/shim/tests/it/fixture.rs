@@ -33,22 +33,25 @@ pub struct Task {
 
 impl Task {
     pub async fn spawn() -> Self {
-        Self::spawn_with(Resources::default()).await
+        Self::spawn_with(|_| ()).await
     }
 
-    pub async fn spawn_with(resources: Resources) -> Self {
+    pub async fn spawn_with(adjust: impl FnOnce(&mut TaskSpec)) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces and cgroups: run them as root");
         assert!(Path::new(BUSYBOX).exists(), "no {BUSYBOX}: apt-get install busybox-static");
         let dir = tempfile::Builder::new().prefix("estiva-shim-").tempdir().unwrap();
         let id = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let run = PathBuf::from(format!("/run/estiva-shim-tests-{id}"));
-        let spec = TaskSpec {
+        let mut spec = TaskSpec {
             socket: run.join("shim.sock"),
             runtime_dir: run.join("task"),
             cgroup: format!("/estiva-shim-tests-{id}"),
             task_id: id,
-            resources,
+            shared_pid_namespace: false,
+            shared_ipc_namespace: false,
+            resources: Resources::default(),
         };
+        adjust(&mut spec);
         make_layer(&dir.path().join("layer"));
         client::spawn(Path::new(SHIM), dir.path(), &spec).await.unwrap();
         let (client, events) = client::connect(dir.path()).await.unwrap();
@@ -99,6 +102,9 @@ impl Task {
             shm_size_bytes: None,
             mounts: Vec::new(),
             stop_signal: 15,
+            network_disabled: false,
+            init: false,
+            restartable: false,
             log: LogSink::JsonFile { path: self.log_path(name), max_size_bytes: 0, max_files: 1 },
         }
     }

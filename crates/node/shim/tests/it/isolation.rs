@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt};
 
-use estiva_shim::spec::{BindMount, NamespaceMode, Resources, Tmpfs, Ulimit, User};
+use estiva_shim::spec::{BindMount, ContainerSpec, NamespaceMode, Resources, Tmpfs, Ulimit, User};
 
 use crate::fixture::{SHIM, Task};
 
@@ -148,9 +148,14 @@ async fn volumes_limits_and_kernel_parameters() {
     let mut spec = task.shell("mounts", script);
     fs::write(task.dir().join("resolv.conf"), "nameserver 192.0.2.1\n").unwrap();
     spec.mounts = vec![
-        BindMount { source: volume.clone(), destination: "/ro".into(), read_only: true },
-        BindMount { source: volume.clone(), destination: "/rw".into(), read_only: false },
-        BindMount { source: task.dir().join("resolv.conf"), destination: "/etc/resolv.conf".into(), read_only: false },
+        BindMount { source: volume.clone(), destination: "/ro".into(), read_only: true, populate: false },
+        BindMount { source: volume.clone(), destination: "/rw".into(), read_only: false, populate: false },
+        BindMount {
+            source: task.dir().join("resolv.conf"),
+            destination: "/etc/resolv.conf".into(),
+            read_only: false,
+            populate: false,
+        },
     ];
     spec.ulimits = vec![Ulimit { name: "nofile".to_owned(), soft: 321, hard: 400 }];
     spec.sysctls = BTreeMap::from([("kernel.shmmni".to_owned(), "77".to_owned())]);
@@ -166,7 +171,7 @@ async fn volumes_limits_and_kernel_parameters() {
 #[tokio::test]
 async fn cgroup_limits_are_set() {
     let resources = Resources { memory_limit_bytes: Some(128 << 20), ..Resources::default() };
-    let mut task = Task::spawn_with(resources).await;
+    let mut task = Task::spawn_with(|spec| spec.resources = resources).await;
     let mut spec = task.shell("limited", "sleep 1000");
     spec.resources = Resources {
         cpu_shares: Some(512),
@@ -211,20 +216,62 @@ async fn only_the_usual_devices_work() {
 
 #[tokio::test]
 async fn containers_of_a_task_can_share_namespaces() {
-    let mut task = Task::spawn().await;
-    let mut first = task.shell("first", "echo shared > /dev/shm/note; echo ready; sleep 1000");
-    first.hostname = Some("one".to_owned());
+    let mut task = Task::spawn_with(|spec| {
+        spec.shared_pid_namespace = true;
+        spec.shared_ipc_namespace = true;
+    })
+    .await;
+    let shared = |mut spec: ContainerSpec| {
+        spec.pid_mode = NamespaceMode::Task;
+        spec.ipc_mode = NamespaceMode::Task;
+        spec
+    };
+    let first = shared(task.shell("first", "echo shared > /dev/shm/note; echo ready; exec sleep 1000"));
     task.start(&first).await;
     task.wrote("first", "ready").await;
-    let mut second = task.shell("second", "cat /dev/shm/note; ps -o pid,args");
-    second.pid_mode = NamespaceMode::Container("first".to_owned());
-    second.ipc_mode = NamespaceMode::Container("first".to_owned());
-    let output = task.run_output(&second).await;
+    let output = task.run_output(&shared(task.shell("second", "cat /dev/shm/note; ps -o pid,args"))).await;
     assert!(output.contains("shared") && output.contains("sleep 1000"), "{output}");
     let third = task.run_output(&task.shell("third", "ls /dev/shm; ps -o args")).await;
     assert!(!third.contains("note") && !third.contains("sleep 1000"), "{third}");
-    task.client.kill_all().await.unwrap();
+    // The end of one leaves the others and the namespaces as they are, though it was not the first to go.
+    task.client.stop("first", Some(9), std::time::Duration::ZERO).await.unwrap();
     task.ended("first").await;
+    let output = task.run_output(&shared(task.shell("fourth", "cat /dev/shm/note; ps -o pid,args"))).await;
+    assert!(output.contains("shared") && !output.contains("sleep 1000"), "{output}");
+    task.close().await;
+}
+
+#[tokio::test]
+async fn an_init_process_reaps_and_passes_signals_on() {
+    let mut task = Task::spawn().await;
+    // The orphan's parent ends first; without an init a shell as process 1 would leave it a zombie.
+    let mut spec = task.shell(
+        "init",
+        "(sleep 0.05 & ) ; trap 'ps -o stat,comm; exit 7' TERM; echo ready; while :; do sleep 0.1; done",
+    );
+    spec.init = true;
+    task.start(&spec).await;
+    task.wrote("init", "ready").await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    task.client.stop("init", None, std::time::Duration::from_secs(20)).await.unwrap();
+    assert_eq!(task.ended("init").await.code, 7);
+    let output = task.output("init");
+    assert!(!output.contains("Z "), "{output}");
+    let mut failing = task.shell("failing", "kill -9 $$");
+    failing.init = true;
+    assert_eq!(task.run(&failing).await.code, 137);
+    let mut missing = task.shell("missing", "");
+    (missing.init, missing.args) = (true, vec!["/etc/not-executable".to_owned()]);
+    assert!(task.client.create(&missing).await.is_err());
+    task.close().await;
+}
+
+#[tokio::test]
+async fn a_container_without_a_network() {
+    let mut task = Task::spawn().await;
+    let mut spec = task.shell("alone", "ls /sys/class/net");
+    spec.network_disabled = true;
+    assert_eq!(task.run_output(&spec).await.trim(), "lo");
     task.close().await;
 }
 

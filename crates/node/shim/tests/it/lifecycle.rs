@@ -159,3 +159,21 @@ async fn a_terminal_is_a_terminal() {
     assert!(task.run_output(&spec).await.contains("yes, xterm"));
     task.close().await;
 }
+
+#[tokio::test]
+async fn a_container_that_was_made_for_it_is_restarted_with_its_files() {
+    let mut task = Task::spawn().await;
+    let mut spec = task.shell("again", "echo run >> /tmp/runs; cat /tmp/runs; printf end; exit 3");
+    spec.restartable = true;
+    task.start(&spec).await;
+    assert_eq!(task.exited("again").await.code, 3);
+    task.client.restart("again").await.unwrap();
+    assert_eq!(task.exited("again").await.code, 3);
+    task.client.delete("again").await.unwrap();
+    assert_eq!(task.output("again"), "run\nend\nrun\nrun\nend");
+    let once = task.shell("once", "exit 0");
+    task.run(&once).await;
+    let refused = task.client.restart("once").await.unwrap_err();
+    assert_eq!(failure(&refused), FailureKind::WrongState);
+    task.close().await;
+}
