@@ -20,7 +20,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| Verifier::new(Arc::new(Ke
 struct Keys;
 
 impl CredentialSource for Keys {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, access_key_id: &str, _: Option<&str>) -> Option<Credential> {
         (access_key_id == KEY).then(|| Credential {
             secret: Secret::new(SECRET),
             session_token: None,

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use estiva_agent_protocol::acs::CredentialsMessage;
 use estiva_agent_protocol::task::Task;
 use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 use estiva_model::hex_id;
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use estiva_store::{Row, Snapshot};
 
+use crate::feeds::Feeds;
 use crate::payload;
 use crate::sessions::Dirty;
 
@@ -27,6 +29,7 @@ pub(crate) struct Batch {
 pub(crate) struct Assignments {
     /// The container instance's key.
     instance: String,
+    feeds: Feeds,
     /// By the task's key; tasks that have ended are not in it.
     sent: HashMap<String, Sent>,
     /// Keys of tasks that the node could not take.
@@ -39,8 +42,8 @@ struct Sent {
 }
 
 impl Assignments {
-    pub fn new(instance: String) -> Self {
-        Self { instance, sent: HashMap::new(), refused: BTreeSet::new() }
+    pub fn new(instance: String, feeds: Feeds) -> Self {
+        Self { instance, feeds, sent: HashMap::new(), refused: BTreeSet::new() }
     }
 
     /// What the node has to be told so that it knows what is wanted of the tasks in question.
@@ -57,7 +60,7 @@ impl Assignments {
             if !self.is_news(view, &row, &key) {
                 continue;
             }
-            let Some(task) = payload::task(view, &row, row.desired_status) else {
+            let Some(task) = payload::task(view, &row, row.desired_status, &self.feeds) else {
                 tracing::warn!(task = row.arn(), "the task's definition is gone; its node is not told of it");
                 continue;
             };
@@ -90,6 +93,22 @@ impl Assignments {
             self.sent.remove(key);
         }
         self.news(view, &Dirty { tasks, ..Dirty::default() })
+    }
+
+    /// Fresh credentials of every task that the node has, for those that have a role.
+    pub fn credentials(&self, view: &Snapshot) -> Vec<CredentialsMessage> {
+        let tasks = self.sent.keys().filter_map(|key| view.get::<TaskRow>(key));
+        let message = |row: Arc<TaskRow>| {
+            let role = payload::task_role(view, &row)?;
+            Some(CredentialsMessage {
+                message_id: message_id(),
+                task_arn: row.arn(),
+                task_cluster_arn: row.scope.arn(format!("cluster/{}", row.cluster)),
+                role_type: "TaskApplication".to_owned(),
+                role_credentials: Some(self.feeds.credentials(&row, &role)?),
+            })
+        };
+        tasks.filter(|row| row.desired_status == DesiredStatus::Running).filter_map(message).collect()
     }
 
     fn row(&mut self, view: &Snapshot, key: &str) -> Option<Arc<TaskRow>> {

@@ -7,6 +7,7 @@
 mod admission;
 mod assignments;
 mod connections;
+mod feeds;
 mod manifest;
 mod payload;
 mod session;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use estiva_store::{Store, StoreError};
 use estiva_wire::server::UpgradeHandler;
 
+pub use feeds::Feeds;
 use sessions::{SESSIONS_MAX, Sessions};
 
 /// The server's end of the node protocol. Clones are the same one.
@@ -30,9 +32,9 @@ pub struct Dispatch(Arc<Sessions>);
 
 impl Dispatch {
     /// Over a store that has the tables of ECS. Sessions of a former process are gone: no instance is connected now.
-    pub async fn open(store: Store) -> Result<Self, StoreError> {
+    pub async fn open(store: Store, feeds: Feeds) -> Result<Self, StoreError> {
         connections::reset(&store).await?;
-        Ok(Self(Arc::new(Sessions::new(store, SESSIONS_MAX))))
+        Ok(Self(Arc::new(Sessions::new(store, feeds, SESSIONS_MAX))))
     }
 
     /// Tells sessions of changes, for as long as it is polled.

@@ -8,8 +8,8 @@ mod volume;
 use std::collections::BTreeMap;
 
 use estiva_agent_protocol::task::{
-    AsmAuthData, Container, ContainerDependency, DockerConfig, ElasticNetworkInterface, FirelensConfiguration,
-    Ipv4Assignment, PortMapping, RegistryAuthentication, RestartPolicy, Task,
+    AsmAuthData, Container, ContainerDependency, Credentials, DockerConfig, ElasticNetworkInterface,
+    FirelensConfiguration, Ipv4Assignment, PortMapping, RegistryAuthentication, RestartPolicy, Task,
 };
 use estiva_api_ecs::types as api;
 use estiva_ecs::account_setting;
@@ -19,18 +19,37 @@ use estiva_planning::lifecycle::DesiredStatus;
 use estiva_store::Snapshot;
 use serde::Serialize;
 
+use crate::feeds::Feeds;
+
 /// The Docker Engine API's version whose names the texts use.
 const DOCKER_API_VERSION: &str = "1.24";
 
 /// The task as its node reads it; `None` if its definition is gone.
-pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus) -> Option<Task> {
+pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus, feeds: &Feeds) -> Option<Task> {
     let key = revision_key(&row.scope, &row.family, row.revision);
     let definition = &view.get::<TaskDefinitionRow>(&key)?.definition;
     let log_mode = account_setting::of_account(view, &row.scope, api::SettingName::DefaultLogDriverMode);
-    Some(of_definition(row, definition, desired, &log_mode))
+    // A task that is to end needs none.
+    let running = desired == DesiredStatus::Running;
+    let issue = |role: &str| running.then(|| feeds.credentials(row, role)).flatten();
+    Some(of_definition(row, definition, desired, &log_mode, &issue))
 }
 
-fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: DesiredStatus, log_mode: &str) -> Task {
+/// The role of the task's own, if it has one.
+pub(crate) fn task_role(view: &Snapshot, row: &TaskRow) -> Option<String> {
+    let key = revision_key(&row.scope, &row.family, row.revision);
+    let of_definition = || view.get::<TaskDefinitionRow>(&key)?.definition.task_role_arn.clone();
+    row.overrides.task_role_arn.clone().or_else(of_definition).filter(|role| !role.is_empty())
+}
+
+fn of_definition(
+    row: &TaskRow,
+    definition: &api::TaskDefinition,
+    desired: DesiredStatus,
+    log_mode: &str,
+    issue: &dyn Fn(&str) -> Option<Credentials>,
+) -> Task {
+    let role = row.overrides.task_role_arn.as_ref().or(definition.task_role_arn.as_ref());
     let network_mode = definition.network_mode.unwrap_or(api::NetworkMode::Bridge).as_str();
     let number = |overridden: &Option<String>, defined: &Option<String>| -> Option<i64> {
         overridden.as_ref().or(defined.as_ref())?.parse().ok()
@@ -53,6 +72,7 @@ fn of_definition(row: &TaskRow, definition: &api::TaskDefinition, desired: Desir
         ephemeral_storage: ephemeral_storage(row, definition),
         zone: Some(row.availability_zone.clone()),
         elastic_network_interfaces: row.network_interface.iter().map(|it| interface(row, it)).collect(),
+        role_credentials: role.filter(|role| !role.is_empty()).and_then(|role| issue(role)),
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
         ..Task::default()
@@ -110,7 +130,7 @@ fn container(
     }
 }
 
-/// GiB; an override comes before the task definition.
+/// GiB; an override comes before the task definition. A task on Fargate that says nothing gets what it has of the node.
 fn ephemeral_storage(row: &TaskRow, definition: &api::TaskDefinition) -> Option<u64> {
     let storage = row.overrides.ephemeral_storage.as_ref().or(definition.ephemeral_storage.as_ref())?;
     u64::try_from(storage.size_in_gi_b).ok()

@@ -12,7 +12,7 @@ use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInsta
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tracing::{debug, error, info, warn};
 
 use crate::assignments::{Assignments, Batch, message_id};
@@ -22,6 +22,9 @@ use crate::{admission, connections, manifest};
 
 /// AWS's agent closes a connection on which nothing has come for one to two minutes.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Well within the six hours that a role's credentials last.
+const CREDENTIALS_RENEWAL: Duration = Duration::from_secs(2 * 3600);
 
 /// Serves ACS.
 pub(crate) struct Acs(pub Arc<Sessions>);
@@ -80,7 +83,7 @@ struct Session {
 
 impl Session {
     fn new(sessions: Arc<Sessions>, instance: Arc<ContainerInstanceRow>) -> Self {
-        let assignments = Assignments::new(instance.key());
+        let assignments = Assignments::new(instance.key(), sessions.feeds.clone());
         Self { sessions, instance, assignments }
     }
 
@@ -88,6 +91,9 @@ impl Session {
     async fn run(mut self, mut socket: WebSocket<UpgradedIo>, inbox: &Inbox) -> Result<&'static str, SessionError> {
         let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first ones come with the tasks.
+        let mut renewals = interval_at(Instant::now() + CREDENTIALS_RENEWAL, CREDENTIALS_RENEWAL);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut manifest_due = true;
         let sessions = Arc::clone(&self.sessions);
         let closed = sessions.closed();
@@ -114,6 +120,11 @@ impl Session {
                     socket.beat(ServerMessage::Heartbeat(heartbeat).encode()).await?;
                     let batches = self.assignments.retry(&sessions.store.view());
                     self.send(&mut socket, batches).await?;
+                }
+                _ = renewals.tick() => {
+                    for message in self.assignments.credentials(&sessions.store.view()) {
+                        socket.send(ServerMessage::Credentials(message).encode()).await?;
+                    }
                 }
                 text = socket.next() => {
                     let Some(text) = text? else { return Ok("the node closed the connection") };

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::feeds::Feeds;
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_planning::lifecycle::TaskStatus;
@@ -17,6 +18,7 @@ const DIRTY_TASKS_MAX: usize = 1024;
 
 pub(crate) struct Sessions {
     pub store: Store,
+    pub feeds: Feeds,
     by_instance: Mutex<HashMap<String, Registered>>,
     next_id: AtomicU64,
     newest_generation: AtomicI64,
@@ -99,9 +101,10 @@ impl Inbox {
 
 impl Sessions {
     /// `sessions_max` is [`SESSIONS_MAX`] but for tests.
-    pub fn new(store: Store, sessions_max: usize) -> Self {
+    pub fn new(store: Store, feeds: Feeds, sessions_max: usize) -> Self {
         Self {
             store,
+            feeds,
             by_instance: Mutex::default(),
             next_id: AtomicU64::new(1),
             newest_generation: AtomicI64::new(0),

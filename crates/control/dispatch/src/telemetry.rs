@@ -1,13 +1,17 @@
-//! TCS: what nodes tell of themselves is acknowledged. Nobody reads it yet, so nothing of it is kept.
+//! TCS: what nodes tell of themselves and of their tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use estiva_agent_protocol::tcs::{self, Ack, AgentMessage, Heartbeat, ServerMessage};
+use estiva_agent_protocol::tcs::{self, Ack, AgentMessage, ContainerHealth, Heartbeat, ServerMessage};
+use estiva_ecs::container_instance::table::ContainerInstanceRow;
+use estiva_ecs::task::health;
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::HealthStatus;
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::admission;
 use crate::sessions::Sessions;
@@ -29,47 +33,72 @@ impl UpgradeHandler for Tcs {
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
         // There was a moment ago; a node whose connection ends comes back.
         let Some(_permit) = self.0.enter_telemetry() else { return };
-        let instance = upgrade.parameter("containerInstance").unwrap_or_default();
+        let found = admission::instance(&self.0.store.view(), &upgrade, "cluster", "containerInstance");
+        let Ok(instance) = found else { return };
+        let arn = instance.arn();
         let mut socket = WebSocket::new(io).await;
         tokio::select! {
             () = self.0.closed() => {}
-            ended = acknowledge(&mut socket, instance) => match ended {
-                Ok(()) => debug!(instance, "telemetry ended"),
-                Err(error) => debug!(instance, error = &error as &dyn std::error::Error, "telemetry lost"),
+            ended = self.listen(&mut socket, &instance) => match ended {
+                Ok(()) => debug!(instance = arn, "telemetry ended"),
+                Err(error) => debug!(instance = arn, error = &error as &dyn std::error::Error, "telemetry lost"),
             },
         }
         socket.close().await;
     }
 }
 
-async fn acknowledge(socket: &mut WebSocket<UpgradedIo>, instance: &str) -> Result<(), SessionError> {
-    let mut heartbeats = interval(HEARTBEAT_INTERVAL);
-    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = heartbeats.tick() => {
-                socket.beat(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
-                // TCS has no answer to a heartbeat, and a node with nothing to tell may be silent.
-                socket.ping().await?;
-            }
-            text = socket.next() => {
-                let Some(text) = text? else { return Ok(()) };
-                match AgentMessage::decode(tcs::envelope(&text)) {
-                    Ok(message) => socket.send(answer(&message).encode()).await?,
-                    Err(error) => {
-                        warn!(instance, error = &error as &dyn std::error::Error, "telemetry cannot be read");
+impl Tcs {
+    async fn listen(
+        &self,
+        socket: &mut WebSocket<UpgradedIo>,
+        instance: &ContainerInstanceRow,
+    ) -> Result<(), SessionError> {
+        let mut heartbeats = interval(HEARTBEAT_INTERVAL);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = heartbeats.tick() => {
+                    socket.beat(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
+                    // TCS has no answer to a heartbeat, and a node with nothing to tell may be silent.
+                    socket.ping().await?;
+                }
+                text = socket.next() => {
+                    let Some(text) = text? else { return Ok(()) };
+                    match AgentMessage::decode(tcs::envelope(&text)) {
+                        Ok(message) => socket.send(self.take(instance, message).await.encode()).await?,
+                        Err(error) => {
+                            let error: &dyn std::error::Error = &error;
+                            warn!(instance = instance.arn(), error, "telemetry cannot be read");
+                        }
                     }
                 }
             }
         }
     }
+
+    async fn take(&self, instance: &ContainerInstanceRow, message: AgentMessage) -> ServerMessage {
+        let ack = Ack { message: "ok".to_owned() };
+        match message {
+            AgentMessage::PublishMetrics(metrics) => {
+                self.0.feeds.usages.take(&self.0.store.view(), instance, metrics, Timestamp::now());
+                ServerMessage::AckPublishMetric(ack)
+            }
+            AgentMessage::PublishHealth(published) => {
+                let tasks =
+                    published.tasks.into_iter().map(|task| (task.task_arn, statuses(&task.containers))).collect();
+                if let Err(error) = health::take(&self.0.store, instance, tasks).await {
+                    let error: &dyn std::error::Error = &error;
+                    error!(instance = instance.arn(), error, "containers' health was not stored");
+                }
+                ServerMessage::AckPublishHealth(ack)
+            }
+            AgentMessage::PublishInstanceStatus(_) => ServerMessage::AckPublishInstanceStatus(ack),
+        }
+    }
 }
 
-fn answer(message: &AgentMessage) -> ServerMessage {
-    let ack = Ack { message: "ok".to_owned() };
-    match message {
-        AgentMessage::PublishMetrics(_) => ServerMessage::AckPublishMetric(ack),
-        AgentMessage::PublishHealth(_) => ServerMessage::AckPublishHealth(ack),
-        AgentMessage::PublishInstanceStatus(_) => ServerMessage::AckPublishInstanceStatus(ack),
-    }
+fn statuses(containers: &[ContainerHealth]) -> Vec<(String, HealthStatus)> {
+    let status = |it: &ContainerHealth| Some((it.container_name.clone(), HealthStatus::parse(&it.health_status)?));
+    containers.iter().filter_map(status).collect()
 }

@@ -9,6 +9,7 @@ mod capacity_provider;
 pub mod cluster;
 pub mod container_instance;
 mod error;
+mod estiva_api;
 mod failure;
 mod name;
 mod page;

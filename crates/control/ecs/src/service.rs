@@ -7,6 +7,7 @@ use estiva_api_ecs::{Ecs, Error, types};
 use estiva_schema::Request;
 use estiva_store::Store;
 
+use crate::task::usage::Usages;
 use crate::{account_setting, attribute, capacity_provider, cluster, container_instance, tag, task, task_definition};
 
 /// What an installation decides about its ECS.
@@ -23,12 +24,18 @@ pub struct Options {
 pub struct EcsService {
     pub(crate) store: Store,
     pub(crate) options: Options,
+    pub(crate) usages: Usages,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
     pub fn new(store: Store, options: Options) -> Self {
-        Self { store, options }
+        Self { store, options, usages: Usages::default() }
+    }
+
+    /// Where the node protocol puts what nodes measure.
+    pub fn usages(&self) -> Usages {
+        self.usages.clone()
     }
 
     /// Forgets stopped tasks and client tokens once they are old enough, for as long as it is polled.

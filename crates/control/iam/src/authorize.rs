@@ -5,16 +5,17 @@ use estiva_schema::{ApiError, Authorizer};
 
 use crate::NODE_ROLE;
 
-/// The owner may do everything, a node what nodes need, and nobody else anything.
+/// The owner may do everything, a node what nodes need, and a task's role what can do no harm.
 #[derive(Debug, Clone, Copy)]
 pub struct RolePolicies;
 
 /// What AWS's managed policy AmazonEC2ContainerServiceforEC2Role allows, less what concerns ECR and EC2, which do not
 /// exist here yet; `ecs:Poll` and `ecs:StartTelemetrySession` stand for the two sessions.
-const NODE_ACTIONS: [&str; 13] = [
+const NODE_ACTIONS: [&str; 14] = [
     "ecs:CreateCluster",
     "ecs:DeregisterContainerInstance",
     "ecs:DiscoverPollEndpoint",
+    "ecs:ListTagsForResource",
     "ecs:Poll",
     "ecs:RegisterContainerInstance",
     "ecs:StartTelemetrySession",
@@ -27,11 +28,25 @@ const NODE_ACTIONS: [&str; 13] = [
     "sts:GetCallerIdentity",
 ];
 
+/// What a task's role may do until it has policies of its own: see what there is, protect its task, write logs.
+fn is_for_tasks(action: &str) -> bool {
+    const ACTIONS: [&str; 6] = [
+        "ecs:GetTaskProtection",
+        "ecs:UpdateTaskProtection",
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sts:GetCallerIdentity",
+    ];
+    ACTIONS.contains(&action) || action.starts_with("ecs:Describe") || action.starts_with("ecs:List")
+}
+
 impl Authorizer for RolePolicies {
     fn authorize(&self, caller: &Caller, action: &str) -> Result<(), ApiError> {
         let allowed = match &caller.principal {
             Principal::Root => true,
-            Principal::AssumedRole { role, .. } => role == NODE_ROLE && NODE_ACTIONS.contains(&action),
+            Principal::AssumedRole { role, .. } if role == NODE_ROLE => NODE_ACTIONS.contains(&action),
+            Principal::AssumedRole { .. } => is_for_tasks(action),
         };
         if allowed {
             return Ok(());
@@ -62,6 +77,9 @@ mod tests {
         assert_eq!(denied.code, "AccessDeniedException");
         assert!(RolePolicies.authorize(&caller(Principal::Root), "ecs:RunTask").is_ok());
         let stranger = caller(Principal::AssumedRole { role: "other".into(), session: "x".into() });
+        assert!(RolePolicies.authorize(&stranger, "ecs:DescribeTasks").is_ok());
+        assert!(RolePolicies.authorize(&stranger, "ecs:RunTask").is_err());
+        assert!(RolePolicies.authorize(&stranger, "ecs:ExecuteCommand").is_err());
         assert!(RolePolicies.authorize(&stranger, "ecs:SubmitTaskStateChange").is_err());
     }
 }

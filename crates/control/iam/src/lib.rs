@@ -1,10 +1,12 @@
 //! Identities: access keys, what their holders may do, and STS, which tells callers who they are.
 //!
-//! Roles with policies of their own do not exist yet. There are two kinds of principals: the account's owner, who may do
-//! everything, and a node, which may do what AWS's own policy for container instances allows and no more.
+//! Roles with policies of their own do not exist yet. There are three kinds of principals: the account's owner, who may do
+//! everything; a node, which may do what AWS's own policy for container instances allows and no more; and a session of a
+//! task's role, which may look, and write logs.
 
 mod access_key;
 mod authorize;
+mod session;
 mod sts;
 
 use std::sync::Arc;
@@ -16,10 +18,11 @@ use estiva_wire::sigv4::SigningCredentials;
 
 pub use access_key::keys::NODE_ROLE;
 pub use authorize::RolePolicies;
+pub use session::SESSION_LIFE;
 
 /// Adds this crate's tables.
 pub fn tables(schema: Schema) -> Schema {
-    schema.table::<access_key::table::AccessKeyRow>()
+    schema.table::<access_key::table::AccessKeyRow>().table::<session::SessionKeyRow>()
 }
 
 /// The identities of an installation.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use volume::{DockerVolume, HostVolume, Volume};
 
@@ -292,9 +293,9 @@ pub struct Credentials {
     /// The public half.
     pub access_key_id: String,
     /// Never logged.
-    pub secret_access_key: String,
+    pub secret_access_key: Zeroizing<String>,
     /// Never logged.
-    pub session_token: String,
+    pub session_token: Zeroizing<String>,
     /// ISO 8601.
     pub expiration: String,
 }
@@ -318,8 +319,8 @@ mod tests {
     #[test]
     fn secrets_do_not_reach_a_debug_text() {
         let credentials = Credentials {
-            secret_access_key: "very-secret".into(),
-            session_token: "token-text".into(),
+            secret_access_key: "very-secret".to_owned().into(),
+            session_token: "token-text".to_owned().into(),
             ..Credentials::default()
         };
         let text = format!("{credentials:?}");

@@ -107,7 +107,47 @@ pub struct ContainerMetric {
     pub cpu_stats_set: StatsSet,
     /// MiB.
     pub memory_stats_set: StatsSet,
+    /// Of the task's network; absent where the containers have the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_stats_set: Option<NetworkStatsSet>,
+    /// Of block devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_stats_set: Option<StorageStatsSet>,
+    /// Of a container with a restart policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_stats_set: Option<RestartStatsSet>,
 }
+
+/// What went over a task's network within the interval, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkStatsSet {
+    /// Received.
+    pub rx_bytes: StatsSet,
+    /// Sent.
+    pub tx_bytes: StatsSet,
+}
+
+/// What went from and to block devices within the interval, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageStatsSet {
+    /// Read.
+    pub read_size_bytes: StatsSet,
+    /// Written.
+    pub write_size_bytes: StatsSet,
+}
+
+/// How often a container was started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RestartStatsSet {
+    /// Since the task began.
+    pub restart_count: i64,
+}
+
+/// At most so many tasks are in one publication.
+pub const TASKS_MAX: usize = 10;
 
 /// A summary of samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +181,12 @@ pub struct PublishHealth {
 pub struct TaskHealth {
     /// The task.
     pub task_arn: String,
+    /// The cluster's ARN.
+    pub cluster_arn: String,
+    /// The task definition's family.
+    pub task_definition_family: String,
+    /// The task definition's revision.
+    pub task_definition_version: String,
     /// Its containers that have a health check.
     pub containers: Vec<ContainerHealth>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use estiva_dispatch::Dispatch;
+use estiva_dispatch::{Dispatch, Feeds};
 use estiva_ecs::EcsService;
 use estiva_iam::{Iam, RolePolicies};
 use estiva_logs::LogsService;
@@ -89,7 +89,9 @@ async fn serve_until_told(
     let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
     let options = estiva_ecs::Options { endpoint: installation.endpoint(), task_retention: settings.task_retention };
     let ecs = EcsService::new(store.clone(), options);
-    let dispatch = Dispatch::open(store).await.context("cannot open the node protocol")?;
+    let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()) })
+        .await
+        .context("cannot open the node protocol")?;
 
     let verification = if settings.accept_any_credentials { Verification::Off } else { Verification::Required };
     if settings.accept_any_credentials {

@@ -19,7 +19,7 @@ pub const RESERVED_TCP_PORTS: [u16; 5] = [22, 2375, 2376, 51678, 51679];
 
 /// Log drivers, network modes and settings that this agent honours, as attributes without a value. The names are
 /// those of AWS's agent, which task definitions ask for in `requiresAttributes`.
-pub const CAPABILITIES: [&str; 16] = [
+pub const CAPABILITIES: [&str; 20] = [
     "com.amazonaws.ecs.capability.docker-remote-api.1.17",
     "com.amazonaws.ecs.capability.docker-remote-api.1.18",
     "com.amazonaws.ecs.capability.docker-remote-api.1.19",
@@ -33,6 +33,10 @@ pub const CAPABILITIES: [&str; 16] = [
     // There are no credentials for tasks yet: a role is kept and shown.
     "com.amazonaws.ecs.capability.task-iam-role",
     "com.amazonaws.ecs.capability.task-iam-role-network-host",
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-ordering",
+    "ecs.capability.container-restart-policy",
+    "ecs.capability.docker-plugin.local",
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.pid-ipc-namespace-sharing",
     "ecs.capability.task-cpu-mem-limit",

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod capacity;
+mod endpoint;
 mod engine;
 mod error;
 mod logs;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::backoff::Backoff;
+use crate::endpoint::Endpoint;
 use crate::engine::{ControlPlane, Engine, Host};
 use crate::error::AgentError;
 use crate::options::Options;
@@ -23,6 +24,7 @@ pub struct Agent {
     host: Arc<Host>,
     engine: Engine,
     control_plane: ControlPlane,
+    endpoint: Endpoint,
 }
 
 impl Agent {
@@ -33,8 +35,10 @@ impl Agent {
     pub async fn open(options: Options) -> Result<Self, AgentError> {
         let host = Host::online(&options).await?;
         let control_plane = ControlPlane::of(&options)?;
+        // Before any task goes on: containers are told where it is.
+        let endpoint = Endpoint::open(&host, &options.node.state_dir, &options.server).await?;
         let engine = Engine::restore(Arc::clone(&host)).await?;
-        Ok(Self { options, host, engine, control_plane })
+        Ok(Self { options, host, engine, control_plane, endpoint })
     }
 
     /// Registers the node, then works for its control plane until `shutdown` is ready. Tasks run on after that.
@@ -45,11 +49,12 @@ impl Agent {
     pub async fn run(self, ready: impl FnOnce(), shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         tokio::select! {
             () = shutdown => Ok(()),
+            never = self.endpoint.run(Arc::clone(&self.host), self.engine.clone(), self.control_plane.clone()) => match never {},
             result = self.serve(ready) => result,
         }
     }
 
-    async fn serve(self, ready: impl FnOnce()) -> Result<(), AgentError> {
+    async fn serve(&self, ready: impl FnOnce()) -> Result<(), AgentError> {
         let mut ready = Some(ready);
         loop {
             let registration = registration::register(&self.options, &self.host, &self.control_plane.client).await?;

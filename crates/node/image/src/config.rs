@@ -28,6 +28,9 @@ pub struct ImageConfig {
     pub stop_signal: String,
     /// `port/protocol` entries.
     pub exposed_ports: Vec<String>,
+    /// Absolute paths whose content is to be kept apart from the container's files.
+    #[serde(default)]
+    pub volumes: Vec<String>,
 }
 
 /// An index: manifests for several platforms. Docker's manifest list has the same form.
@@ -119,6 +122,7 @@ struct RawConfig {
     user: Option<String>,
     stop_signal: Option<String>,
     exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl ConfigFile {
@@ -133,6 +137,7 @@ impl ConfigFile {
             user: raw.user.clone().unwrap_or_default(),
             stop_signal: raw.stop_signal.clone().unwrap_or_default(),
             exposed_ports: raw.exposed_ports.iter().flatten().map(|(port, _)| port.clone()).collect(),
+            volumes: raw.volumes.iter().flatten().map(|(path, _)| path.clone()).collect(),
         }
     }
 }

@@ -38,6 +38,11 @@ impl Cgroup {
         Ok(Self { dirs: mounts.into_iter().map(|mount| mount.join(below)).collect(), unified })
     }
 
+    /// Its directory in every hierarchy.
+    pub(crate) fn dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
     /// Where a process writes its number to join the group.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
         self.dirs.iter().map(|dir| dir.join("cgroup.procs")).collect()

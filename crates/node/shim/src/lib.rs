@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod spec;
 pub mod spool;
 pub mod status;
+pub mod usage;
 
 mod cgroup;
 mod enter;

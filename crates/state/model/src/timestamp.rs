@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, the precision of every AWS API that Estiva speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
@@ -36,6 +38,14 @@ impl Timestamp {
     #[allow(clippy::cast_possible_truncation)]
     pub fn from_secs_f64(seconds: f64) -> Self {
         Self((seconds * 1000.0).round() as i64)
+    }
+
+    /// RFC 3339 with milliseconds, in UTC: `2015-08-30T12:36:00.000Z`. A time that no calendar can show becomes 1970.
+    pub fn to_rfc3339(self) -> String {
+        let nanoseconds = i128::from(self.0) * 1_000_000;
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        time.format(&format).unwrap_or_default()
     }
 
     /// This time moved on by `duration`.

@@ -32,6 +32,7 @@ fn row(overrides: &Value) -> TaskRow {
         started_by: None,
         overrides: codec::from_value(overrides).unwrap(),
         enable_execute_command: false,
+        credentials_id: "c".repeat(32),
         tags: Default::default(),
         demand: estiva_planning::placement::Resources::default(),
         network_interface: None,
@@ -42,7 +43,7 @@ fn row(overrides: &Value) -> TaskRow {
 /// The task as it is sent.
 fn sent(row: &TaskRow, definition: &Value) -> Value {
     let definition: api::TaskDefinition = codec::from_value(definition).unwrap();
-    serde_json::to_value(of_definition(row, &definition, row.desired_status, "non-blocking")).unwrap()
+    serde_json::to_value(of_definition(row, &definition, row.desired_status, "non-blocking", &|_| None)).unwrap()
 }
 
 /// The one container of a task whose definition has this one, with its Docker texts as JSON.
@@ -319,7 +320,7 @@ fn the_account_decides_on_the_log_mode_that_nobody_names() {
         ..api::ContainerDefinition::default()
     };
     let mode = |driver: &str| {
-        super::log_config(&container(driver).log_configuration.unwrap(), "blocking").config.remove("mode")
+        super::docker::log_config(&container(driver).log_configuration.unwrap(), "blocking").config.remove("mode")
     };
     assert_eq!((mode("awslogs").as_deref(), mode("json-file")), (Some("blocking"), None));
 }

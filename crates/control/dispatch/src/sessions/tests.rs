@@ -4,10 +4,11 @@ use estiva_store::Schema;
 use estiva_store::backend::Memory;
 
 use super::*;
+use crate::feeds::Feeds;
 
 fn sessions() -> Arc<Sessions> {
     let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).unwrap();
-    Arc::new(Sessions::new(store, SESSIONS_MAX))
+    Arc::new(Sessions::new(store, Feeds::none(), SESSIONS_MAX))
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) struct Bench {
 struct Keys;
 
 impl CredentialSource for Keys {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, access_key_id: &str, _: Option<&str>) -> Option<Credential> {
         Some(Credential {
             secret: Secret::new(SECRET),
             session_token: None,
@@ -101,9 +101,9 @@ impl Bench {
     /// As after a restart: over a store that another process may have left. Dispatch is opened anew.
     pub async fn with(store: Store, sessions_max: usize) -> Self {
         let dispatch = if sessions_max == SESSIONS_MAX {
-            Dispatch::open(store.clone()).await.unwrap()
+            Dispatch::open(store.clone(), crate::Feeds::none()).await.unwrap()
         } else {
-            Dispatch(Arc::new(Sessions::new(store.clone(), sessions_max)))
+            Dispatch(Arc::new(Sessions::new(store.clone(), crate::Feeds::none(), sessions_max)))
         };
         let edge = Edge::new(Verifier::new(Arc::new(Keys), Verification::Required), Arc::new(All), Limits::default())
             .upgrade(ACS_PATH, "ecs", dispatch.acs())

@@ -152,7 +152,7 @@ async fn account(bench: &Bench, count: usize) -> (Assignments, Vec<String>) {
     node.next().await;
     bench.run(count).await;
     let keys = bench.store.view().scan::<TaskRow>("").map(|row| row.key()).collect();
-    (Assignments::new(instance_key(&arn)), keys)
+    (Assignments::new(instance_key(&arn), crate::Feeds::none()), keys)
 }
 
 fn arns(batches: &[Batch]) -> Vec<&str> {

@@ -1,8 +1,7 @@
 //! DescribeTaskHistory of Estiva's own API: what became of a task, change by change, with the whole reasons.
 
-use async_trait::async_trait;
+use estiva_api_estiva::Error;
 use estiva_api_estiva::types as api;
-use estiva_api_estiva::{Error, Estiva};
 use estiva_planning::lifecycle::Moment;
 use estiva_schema::Request;
 use estiva_store::Row;
@@ -14,32 +13,28 @@ use crate::cluster;
 use crate::scope::Scope;
 use crate::task_definition::table as task_definition;
 
-#[async_trait]
-impl Estiva for EcsService {
-    async fn describe_task_history(
-        &self,
-        request: Request<api::DescribeTaskHistoryRequest>,
-    ) -> Result<api::DescribeTaskHistoryResponse, Error> {
-        let Request { input, caller, .. } = request;
-        let scope = Scope::of(&caller);
-        let view = self.store.view();
-        let cluster = cluster::active(&view, &scope, input.cluster.as_deref()).map_err(translated)?;
-        let row = reference::find(&view, &scope, &cluster.name, &input.task).map_err(translated)?;
-        let not_found =
-            || Error::task_not_found_exception(format!("There is no task {} in {}.", input.task, cluster.name));
-        let row = row.ok_or_else(not_found)?;
-        let state = view.get::<TaskStatusRow>(&row.key()).map(|status| status.state.clone());
-        let events = state.iter().flat_map(|state| state.timeline.iter().map(event));
-        Ok(api::DescribeTaskHistoryResponse {
-            task_arn: Some(row.arn()),
-            task_definition_arn: Some(task_definition::arn(&scope, &row.family, row.revision)),
-            created_at: Some(row.created_at),
-            last_status: state.as_ref().map(|state| state.last_status.as_str().to_owned()),
-            stop_code: row.stop_code.map(|code| code.as_str().to_owned()),
-            stopped_reason: row.stopped_reason.clone(),
-            events: Some(std::iter::once(placed(&row)).chain(events).collect()),
-        })
-    }
+pub(crate) fn describe(
+    service: &EcsService,
+    request: Request<api::DescribeTaskHistoryRequest>,
+) -> Result<api::DescribeTaskHistoryResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref()).map_err(translated)?;
+    let row = reference::find(&view, &scope, &cluster.name, &input.task).map_err(translated)?;
+    let not_found = || Error::task_not_found_exception(format!("There is no task {} in {}.", input.task, cluster.name));
+    let row = row.ok_or_else(not_found)?;
+    let state = view.get::<TaskStatusRow>(&row.key()).map(|status| status.state.clone());
+    let events = state.iter().flat_map(|state| state.timeline.iter().map(event));
+    Ok(api::DescribeTaskHistoryResponse {
+        task_arn: Some(row.arn()),
+        task_definition_arn: Some(task_definition::arn(&scope, &row.family, row.revision)),
+        created_at: Some(row.created_at),
+        last_status: state.as_ref().map(|state| state.last_status.as_str().to_owned()),
+        stop_code: row.stop_code.map(|code| code.as_str().to_owned()),
+        stopped_reason: row.stopped_reason.clone(),
+        events: Some(std::iter::once(placed(&row)).chain(events).collect()),
+    })
 }
 
 /// RunTask and StartTask place a task as they make it.
@@ -65,7 +60,7 @@ fn event(moment: &Moment) -> api::TaskEvent {
 
 /// The same errors, of another API.
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn translated(error: estiva_api_ecs::Error) -> Error {
+pub(super) fn translated(error: estiva_api_ecs::Error) -> Error {
     let message = error.message().to_owned();
     match error {
         estiva_api_ecs::Error::ClusterNotFoundException(_) => Error::cluster_not_found_exception(message),

@@ -147,6 +147,7 @@ impl Launch {
             started_by: self.started_by.clone(),
             overrides: self.overrides.clone(),
             enable_execute_command: self.enable_execute_command,
+            credentials_id: hex_id(&mut rand::rng(), 32),
             tags: self.tags.clone(),
             demand: self.demand.clone(),
             network_interface: None,

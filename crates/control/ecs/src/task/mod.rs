@@ -6,6 +6,7 @@ mod constraint;
 pub mod describe;
 mod end;
 mod eni;
+pub mod health;
 pub mod history;
 mod launch;
 pub mod list;
@@ -21,6 +22,7 @@ pub mod stop;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 
 pub(crate) use constraint::CONSTRAINTS_MAX;
 pub(crate) use end::{Stop, abandon};

@@ -138,7 +138,12 @@ pub(super) fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
 }
 
 /// An agent's task is of the agent's cluster, or, on Fargate capacity, of the one that its ARN names.
-pub(super) fn find(view: &Snapshot, scope: &Scope, cluster: Option<&str>, reference: &str) -> Result<Arc<TaskRow>, Error> {
+pub(super) fn find(
+    view: &Snapshot,
+    scope: &Scope,
+    cluster: Option<&str>,
+    reference: &str,
+) -> Result<Arc<TaskRow>, Error> {
     let of_arn = reference.rsplit('/').nth(1).filter(|_| reference.starts_with("arn:"));
     let cluster = match of_arn {
         Some(name) => name,

@@ -50,6 +50,9 @@ pub struct TaskRow {
     pub overrides: api::TaskOverride,
     /// Whether ExecuteCommand is allowed.
     pub enable_execute_command: bool,
+    /// Names the credentials of the task's role on its node: 32 hexadecimal digits that nobody else knows.
+    #[serde(default)]
+    pub credentials_id: String,
     /// The owner's labels.
     pub tags: Tags,
     /// What the task takes of its container instance.

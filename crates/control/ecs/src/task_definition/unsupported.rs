@@ -9,12 +9,19 @@ use crate::error::invalid;
 /// Refuses tasks of a definition that asks for what does not exist here.
 pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
     let any = |given: bool, field: &str| if given { Err(refusal(field)) } else { Ok(()) };
-    any(has(definition.volumes.as_ref()), "volumes")?;
+    for (place, volume) in definition.volumes.iter().flatten().enumerate() {
+        let kinds = [
+            (volume.efs_volume_configuration.is_some(), "efsVolumeConfiguration"),
+            (volume.fsx_windows_file_server_volume_configuration.is_some(), "fsxWindowsFileServerVolumeConfiguration"),
+            (volume.s3files_volume_configuration.is_some(), "s3filesVolumeConfiguration"),
+            (volume.configured_at_launch == Some(true), "configuredAtLaunch"),
+        ];
+        if let Some((_, field)) = kinds.iter().find(|(given, _)| *given) {
+            return Err(refusal(&format!("volumes[{place}].{field}")));
+        }
+    }
     any(has(definition.inference_accelerators.as_ref()), "inferenceAccelerators")?;
     any(definition.proxy_configuration.is_some(), "proxyConfiguration")?;
-    any(definition.pid_mode == Some(api::PidMode::Task), "pidMode task")?;
-    any(definition.ipc_mode == Some(api::IpcMode::Task), "ipcMode task")?;
-    any(definition.ephemeral_storage.is_some(), "ephemeralStorage")?;
     any(definition.enable_fault_injection == Some(true), "enableFaultInjection")?;
     any(definition.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration")?;
     let platform = definition.runtime_platform.as_ref();
@@ -29,26 +36,16 @@ pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
 }
 
 fn check_container(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
-    let linux = container.linux_parameters.as_ref();
     let logging = container.log_configuration.as_ref();
     let option =
         |name: &str| logging.and_then(|it| it.options.as_ref()).is_some_and(|options| options.contains_key(name));
     let unsupported = [
         (has(container.secrets.as_ref()), "secrets"),
         (has(container.environment_files.as_ref()), "environmentFiles"),
-        (container.health_check.is_some(), "healthCheck"),
-        (has(container.depends_on.as_ref()), "dependsOn"),
-        (container.start_timeout.is_some(), "startTimeout"),
-        (has(container.mount_points.as_ref()), "mountPoints"),
-        (has(container.volumes_from.as_ref()), "volumesFrom"),
-        (has(container.links.as_ref()), "links"),
         (has(container.resource_requirements.as_ref()), "resourceRequirements"),
         (container.repository_credentials.is_some(), "repositoryCredentials"),
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
-        (container.restart_policy.as_ref().is_some_and(|policy| policy.enabled), "restartPolicy"),
         (has(container.credential_specs.as_ref()), "credentialSpecs"),
-        (container.disable_networking == Some(true), "disableNetworking"),
-        (linux.is_some_and(|it| it.init_process_enabled == Some(true)), "linuxParameters.initProcessEnabled"),
         (
             container.port_mappings.iter().flatten().any(|it| it.container_port_range.is_some()),
             "portMappings.containerPortRange",

@@ -20,6 +20,7 @@ const NODE: &str = "node";
 pub async fn of_installation(store: &Store, account: &AccountId) -> Result<InstallationKeys, StoreError> {
     let node = Principal::AssumedRole { role: NODE_ROLE.to_owned(), session: "local".to_owned() };
     let update = store.update(|tx| {
+        crate::session::ensure_key(tx);
         let mut of_purpose = |purpose: &str, principal: Principal| {
             let found = tx.index::<AccessKeyRow>(BY_PURPOSE, purpose).next();
             let row = found.unwrap_or_else(|| tx.put(new_key(&mut rand::rng(), purpose, account, principal)));
@@ -55,8 +56,12 @@ fn new_key(rng: &mut impl Rng, purpose: &str, account: &AccountId, principal: Pr
 }
 
 impl CredentialSource for Iam {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
-        let row = self.store.view().get::<AccessKeyRow>(access_key_id)?;
+    fn find(&self, access_key_id: &str, session_token: Option<&str>) -> Option<Credential> {
+        let view = self.store.view();
+        if let Some(token) = session_token {
+            return crate::session::find(&view, access_key_id, token);
+        }
+        let row = view.get::<AccessKeyRow>(access_key_id)?;
         Some(Credential {
             secret: Secret::new(row.secret_access_key.clone()),
             session_token: None,
@@ -87,8 +92,8 @@ mod tests {
         let second = again.installation_keys(&account).await.unwrap();
         assert_eq!(first.owner.access_key_id, second.owner.access_key_id);
         assert_ne!(first.owner.access_key_id, first.node.access_key_id);
-        let found = again.find(&first.owner.access_key_id).unwrap();
+        let found = again.find(&first.owner.access_key_id, None).unwrap();
         assert_eq!((found.secret, found.principal), (first.owner.secret, Principal::Root));
-        assert!(again.find("AKIAUNKNOWN").is_none());
+        assert!(again.find("AKIAUNKNOWN", None).is_none());
     }
 }

@@ -44,8 +44,24 @@ pub struct Credential {
 
 /// Where the server finds credentials by their public half. Asked once a request: answer from memory.
 pub trait CredentialSource: Send + Sync {
-    /// `None` when no such key exists or it is no longer active.
-    fn find(&self, access_key_id: &str) -> Option<Credential>;
+    /// The key with this public half; `session_token` is what came along with the request, which may itself say whose
+    /// session it is. `None` when no such key exists or it is no longer active.
+    fn find(&self, access_key_id: &str, session_token: Option<&str>) -> Option<Credential>;
+}
+
+/// Temporary credentials of a role.
+#[derive(Debug, Clone)]
+pub struct SessionCredentials {
+    /// To sign with.
+    pub credentials: SigningCredentials,
+    /// From then on they are refused.
+    pub expires: Timestamp,
+}
+
+/// Who gives out temporary credentials of roles.
+pub trait SessionIssuer: Send + Sync {
+    /// Credentials of a session of `role_arn` in `account`. `None` if there is no such role, or it is nobody's to have.
+    fn issue(&self, account: &AccountId, role_arn: &str, session: &str, now: Timestamp) -> Option<SessionCredentials>;
 }
 
 /// What a client signs with.

@@ -18,7 +18,7 @@ mod verify;
 mod tests;
 
 pub use authorization::Scope;
-pub use credential::{Credential, CredentialSource, Secret, SigningCredentials};
+pub use credential::{Credential, CredentialSource, Secret, SessionCredentials, SessionIssuer, SigningCredentials};
 pub(crate) use encode::decode_query;
 pub use error::{AuthError, AuthErrorKind, Dialect};
 pub use sign::{Presign, Signable, presign, sign_headers};

@@ -25,7 +25,7 @@ struct OneKey {
 }
 
 impl CredentialSource for OneKey {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, access_key_id: &str, _: Option<&str>) -> Option<Credential> {
         (access_key_id == KEY).then(|| Credential {
             secret: Secret::new(SECRET),
             session_token: self.token.clone().map(Secret::new),

@@ -79,7 +79,8 @@ impl Verifier {
         let presented = presented?;
         check_signed_headers(&presented, &parts.headers)?;
         let timestamp = check_time(&presented, now)?;
-        let credential = self.credentials.find(presented.access_key_id()).ok_or_else(AuthError::unrecognized)?;
+        let credential = self.credentials.find(presented.access_key_id(), presented.token.as_deref());
+        let credential = credential.ok_or_else(AuthError::unrecognized)?;
         check_session(&presented, &credential, now)?;
         let Some(region) = Region::parse(presented.scope().region) else {
             return Err(AuthError::mismatch("Credential should be scoped to a valid region."));
@@ -105,7 +106,8 @@ impl Verifier {
 
     fn believe(&self, presented: Option<&Presented<'_>>) -> Claim<'static> {
         let access_key_id = presented.map_or("anonymous", Presented::access_key_id);
-        let known = self.credentials.find(access_key_id);
+        let token = presented.and_then(|presented| presented.token.as_deref());
+        let known = self.credentials.find(access_key_id, token);
         let (account, principal) = known
             .map_or((AccountId::default(), Principal::Root), |credential| (credential.account, credential.principal));
         let region = presented.and_then(|presented| Region::parse(presented.scope().region)).unwrap_or_default();

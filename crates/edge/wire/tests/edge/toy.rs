@@ -144,7 +144,7 @@ impl Authorizer for AllButForbidden {
 struct OneKey;
 
 impl CredentialSource for OneKey {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, access_key_id: &str, _: Option<&str>) -> Option<Credential> {
         (access_key_id == KEY).then(|| Credential {
             secret: Secret::new(SECRET),
             session_token: None,

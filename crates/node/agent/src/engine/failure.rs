@@ -22,6 +22,12 @@ pub(crate) enum StartFailure {
     Create { container: String, reason: String },
     #[error("CannotStartContainerError: {reason}")]
     Start { container: String, reason: String },
+    #[error("CannotStartContainerError: {reason}")]
+    Dependency { container: String, reason: String },
+    #[error("CannotCreateVolumeError: {0}")]
+    Volume(String),
+    #[error("ResourceInitializationError: cannot make the task's ephemeral storage: {0}")]
+    Storage(String),
     #[error("ContainerRuntimeError: {0}")]
     Shim(String),
     #[error("ContainerRuntimeError: the task's shim is gone: it was killed, or the machine was restarted")]
@@ -79,9 +85,10 @@ impl StartFailure {
     /// The container at fault, if one is.
     pub fn container_name(&self) -> Option<&str> {
         match self {
-            Self::Pull { container, .. } | Self::Create { container, .. } | Self::Start { container, .. } => {
-                Some(container)
-            }
+            Self::Pull { container, .. }
+            | Self::Create { container, .. }
+            | Self::Start { container, .. }
+            | Self::Dependency { container, .. } => Some(container),
             _ => None,
         }
     }

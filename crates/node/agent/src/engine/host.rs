@@ -1,7 +1,7 @@
 //! What every task of this node shares.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use estiva_image::{Images, PullPolicy};
 use estiva_model::Region;
@@ -9,6 +9,8 @@ use estiva_network::{Config, NodeNetwork};
 use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
 
+use super::credentials::TaskCredentials;
+use crate::endpoint::EndpointAddress;
 use crate::error::AgentError;
 use crate::options::{NodeOptions, Options};
 
@@ -22,6 +24,14 @@ pub(crate) struct Host {
     pub run_dir: PathBuf,
     /// The node's own cgroup, absolute from the root of the hierarchy.
     pub cgroup: String,
+    /// Volumes that outlive their tasks.
+    pub volumes_dir: PathBuf,
+    /// Of tasks' roles.
+    pub credentials: TaskCredentials,
+    /// Where containers find their node; `None` until it listens.
+    pub endpoint: OnceLock<EndpointAddress>,
+    /// Some container's health is not what it was.
+    pub health_changed: tokio::sync::Notify,
     /// The node's images.
     pub images: Images,
     /// The node's network.
@@ -93,11 +103,16 @@ impl Host {
         let network = NodeNetwork::open(config).await?;
         let tasks_dir = options.state_dir.join("tasks");
         private_dir(&tasks_dir)?;
+        private_dir(&options.state_dir.join("volumes"))?;
         private_dir(&options.run_dir.join("shim"))?;
         Ok(Self {
             exe: options.exe.clone(),
             tasks_dir,
             run_dir: options.run_dir.clone(),
+            volumes_dir: options.state_dir.join("volumes"),
+            credentials: TaskCredentials::default(),
+            endpoint: OnceLock::new(),
+            health_changed: tokio::sync::Notify::new(),
             cgroup: format!("/estiva-{}", options.installation),
             images,
             network,

@@ -4,20 +4,27 @@
 //! `stop` the engine, `reported` the reporter. A task is forgotten once it has ended, its end has been reported, and
 //! its last log line has been shipped.
 
+mod credentials;
 mod driver;
+mod execs;
 mod failure;
+mod health;
 mod host;
+mod links;
 mod prepare;
 mod record;
 mod report;
 mod reporter;
+mod storage;
 mod task_dir;
 mod translate;
+mod volume;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use estiva_agent_protocol::task::Task;
+use estiva_agent_protocol::task::{Credentials, Task};
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,12 +32,13 @@ use tracing::{info, warn};
 
 use crate::error::AgentError;
 use driver::Driver;
-use record::{KnownTask, RecordError};
+use record::RecordError;
 use reporter::Reporter;
 use task_dir::TaskDir;
 
+pub(crate) use execs::Execs;
 pub(crate) use host::{ControlPlane, Host};
-pub(crate) use record::TaskRecord;
+pub(crate) use record::{KnownContainer, KnownTask, TaskRecord, id_of};
 pub(crate) use translate::{TranslateError, docker_config};
 
 /// How many ended tasks are remembered, so that a message that was under way for long does not start one again.
@@ -46,15 +54,36 @@ pub(crate) struct Engine {
 #[derive(Default)]
 struct State {
     tasks: HashMap<String, Handle>,
+    /// Tasks by what their containers, or their credentials, are called at the node's endpoint.
+    endpoints: HashMap<String, String>,
     ended: VecDeque<String>,
     workers: JoinSet<()>,
 }
 
 struct Handle {
-    cluster_arn: String,
+    task: Arc<Task>,
+    authorization: Arc<str>,
+    execs: Execs,
     dir: TaskDir,
     desired: watch::Sender<DesiredStatus>,
     known: watch::Receiver<KnownTask>,
+}
+
+/// A task as it is at this moment.
+#[derive(Clone)]
+pub(crate) struct TaskView {
+    /// What was asked for.
+    pub task: Arc<Task>,
+    /// How far it is.
+    pub known: KnownTask,
+    /// What a task with the host's network shows to get its credentials.
+    pub authorization: Arc<str>,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its cgroup; containers have children of it.
+    pub cgroup: String,
+    /// Its further programs.
+    pub execs: Execs,
 }
 
 /// Why a task cannot be taken.
@@ -97,6 +126,9 @@ impl Engine {
     /// Takes a task to run, or to stop. Durable when it returns; a task that is known already is not taken twice.
     /// Blocks.
     pub fn accept(&self, task: Task) -> Result<(), AcceptError> {
+        if let Some(credentials) = &task.role_credentials {
+            self.host.credentials.put(&task.arn, credentials.clone());
+        }
         let stop = task.desired_status == DesiredStatus::Stopped.as_str();
         if let Some(dir) = self.dir_of_known(&task.arn) {
             if stop {
@@ -122,6 +154,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes fresh credentials of a task's role.
+    pub fn renew_credentials(&self, task_arn: &str, credentials: Credentials) {
+        if self.state().tasks.contains_key(task_arn) {
+            self.host.credentials.put(task_arn, credentials);
+        }
+    }
+
     /// Stops a task if it is known. Durable when it returns. Blocks.
     pub fn stop_known(&self, arn: &str) -> Result<(), RecordError> {
         self.dir_of_known(arn).map_or(Ok(()), |dir| self.stop(arn, &dir))
@@ -145,12 +184,41 @@ impl Engine {
     pub fn live_tasks(&self) -> Vec<(String, String)> {
         let state = self.state();
         let live = state.tasks.iter().filter(|(_, handle)| handle.known.borrow().status != TaskStatus::Stopped);
-        live.map(|(arn, handle)| (arn.clone(), handle.cluster_arn.clone())).collect()
+        live.map(|(arn, handle)| (arn.clone(), handle.task.task_cluster_arn.clone())).collect()
     }
 
-    /// Whether any task is here that has not ended.
-    pub fn is_idle(&self) -> bool {
-        self.live_tasks().is_empty()
+    /// Every task that has not ended.
+    pub fn views(&self) -> Vec<TaskView> {
+        let state = self.state();
+        let live = state.tasks.values().filter(|handle| handle.known.borrow().status != TaskStatus::Stopped);
+        live.map(|handle| self.view(handle)).collect()
+    }
+
+    /// The task with this ARN, if it is here.
+    pub fn find(&self, arn: &str) -> Option<TaskView> {
+        self.state().tasks.get(arn).map(|handle| self.view(handle))
+    }
+
+    /// The task that `id` names at the node's endpoint.
+    pub fn find_by_endpoint(&self, id: &str) -> Option<TaskView> {
+        let state = self.state();
+        state.tasks.get(state.endpoints.get(id)?).map(|handle| self.view(handle))
+    }
+
+    fn view(&self, handle: &Handle) -> TaskView {
+        TaskView {
+            task: Arc::clone(&handle.task),
+            known: handle.known.borrow().clone(),
+            authorization: Arc::clone(&handle.authorization),
+            dir: handle.dir.path().to_owned(),
+            cgroup: format!("{}/{}", self.host.cgroup, record::id_of(&handle.task.arn)),
+            execs: handle.execs.clone(),
+        }
+    }
+
+    /// Returns when some container's health is not what it was.
+    pub async fn health_changed(&self) {
+        self.host.health_changed.notified().await;
     }
 
     fn dir_of_known(&self, arn: &str) -> Option<TaskDir> {
@@ -173,12 +241,20 @@ impl Engine {
         let arn = record.task.arn.clone();
         let (desired, desired_receiver) = watch::channel(desired);
         let (known, known_receiver) = watch::channel(record.known.clone());
-        let cluster_arn = record.task.task_cluster_arn.clone();
+        let execs = Execs::default();
+        let task = Arc::clone(&record.task);
+        let authorization = record.authorization.as_str().into();
+        let endpoints: Vec<String> = record.known.containers.iter().map(|it| it.endpoint_id.clone()).collect();
+        let credentials_id = record.credentials_id.clone();
         let reporter = Reporter::new(&self.host, &record.task, dir.clone(), known_receiver.clone());
-        let driver = Driver::new(Arc::clone(&self.host), dir.path().to_owned(), record, desired_receiver, known);
+        let driver =
+            Driver::new(Arc::clone(&self.host), dir.path().to_owned(), record, desired_receiver, known, execs.clone());
         let mut state = self.state();
         while state.workers.try_join_next().is_some() {}
-        let handle = Handle { cluster_arn, dir: dir.clone(), desired, known: known_receiver };
+        let handle = Handle { task, authorization, execs, dir: dir.clone(), desired, known: known_receiver };
+        for id in endpoints.into_iter().chain(credentials_id).filter(|id| !id.is_empty()) {
+            state.endpoints.insert(id, arn.clone());
+        }
         state.tasks.insert(arn.clone(), handle);
         let engine = self.clone();
         state.workers.spawn(async move {
@@ -199,6 +275,8 @@ impl Engine {
         }
         let mut state = self.state();
         state.tasks.remove(arn);
+        state.endpoints.retain(|_, task| task != arn);
+        self.host.credentials.forget(arn);
         state.ended.push_back(arn.to_owned());
         if state.ended.len() > ENDED_MAX {
             state.ended.pop_front();

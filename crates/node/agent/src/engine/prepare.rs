@@ -19,6 +19,8 @@ use super::failure::{StartFailure, with_sources};
 use super::host::Host;
 use super::record::{TaskRecord, id_of};
 use super::translate::{self, Surroundings, docker_config};
+use super::volume::{self, VolumeError};
+use super::{links, storage};
 use crate::logs;
 
 /// A task whose containers can be created.
@@ -146,6 +148,14 @@ pub(super) fn task_resources(task: &Task) -> Resources {
     }
 }
 
+/// The task's own file system, if it is to have one.
+pub(super) async fn storage(task: &Task, dir: &Path) -> Result<(), StartFailure> {
+    match task.ephemeral_storage {
+        Some(gib) => storage::mount(dir, gib).await.map_err(|error| StartFailure::Storage(error.to_string())),
+        None => Ok(()),
+    }
+}
+
 /// The task's containers as the shim runs them, and the directories and files that they need.
 pub(super) fn containers(
     host: &Host,
@@ -153,8 +163,14 @@ pub(super) fn containers(
     dir: &Path,
     images: &[Image],
 ) -> Result<Prepared, StartFailure> {
-    let specs =
-        record.task.containers.iter().zip(images).map(|(container, image)| spec(host, record, dir, container, image));
+    let volume_failure = |error: VolumeError| StartFailure::Volume(error.to_string());
+    let root = storage::root(dir);
+    let places = volume::prepare(&record.task, &root, &host.volumes_dir).map_err(volume_failure)?;
+    let spec = |(container, image): (&Container, &Image)| {
+        let volumes = volume::mounts(&record.task, images, container, &places, &root).map_err(volume_failure)?;
+        spec(host, record, dir, container, image, volumes)
+    };
+    let specs = record.task.containers.iter().zip(images).map(spec);
     Ok(Prepared { containers: specs.collect::<Result<_, _>>()? })
 }
 
@@ -164,17 +180,18 @@ fn spec(
     dir: &Path,
     container: &Container,
     image: &Image,
+    volumes: Vec<BindMount>,
 ) -> Result<ContainerSpec, StartFailure> {
     let refused = |error: &dyn std::error::Error| StartFailure::Create {
         container: container.name.clone(),
         reason: with_sources(error),
     };
-    let (_, host_config) =
+    let (config, host_config) =
         docker_config(container).map_err(|error| StartFailure::translate(&container.name, &error))?;
     let network = record.network.as_ref();
     let known = record.known.containers.iter().find(|it| it.name == container.name);
     let runtime_id = known.map(|it| it.runtime_id.clone()).unwrap_or_default();
-    let root = dir.join("rootfs").join(&container.name);
+    let root = storage::root(dir).join("rootfs").join(&container.name);
     let directory = |name: &str| {
         let path = root.join(name);
         make_dir(&path).map(|()| path)
@@ -185,8 +202,10 @@ fn spec(
         work: directory("work").map_err(|error| refused(&error))?,
         target: directory("merged").map_err(|error| refused(&error))?,
     };
-    let hostname = runtime_id.chars().take(12).collect::<String>();
-    let files = files(&root, network, &hostname, &host_config).map_err(|error| refused(&error))?;
+    let default = || runtime_id.chars().take(12).collect::<String>();
+    let hostname = if config.hostname.is_empty() { default() } else { config.hostname.clone() };
+    let aliases = links::aliases(container);
+    let files = files(&root, network, &hostname, &aliases, &host_config).map_err(|error| refused(&error))?;
     let around = Surroundings {
         runtime_id,
         rootfs,
@@ -194,23 +213,31 @@ fn spec(
         pid_mode: record.task.pid_mode.clone(),
         ipc_mode: record.task.ipc_mode.clone(),
         hostname,
+        volumes,
         files,
-        environment: environment(host, &record.task),
+        environment: environment(host, record, container),
         log: logs::sink(host_config.log_config.as_ref(), &dir.join("logs").join(&container.name)),
     };
     translate::container_spec(container, &image.config, around)
         .map_err(|error| StartFailure::translate(&container.name, &error))
 }
 
-/// What AWS's agent tells every container.
-fn environment(host: &Host, task: &Task) -> BTreeMap<String, String> {
-    let launch_type = task.launch_type.as_deref().unwrap_or("EC2");
+/// What AWS's agent tells every container, and where Estiva's own APIs are.
+fn environment(host: &Host, record: &TaskRecord, container: &Container) -> BTreeMap<String, String> {
+    let launch_type = record.task.launch_type.as_deref().unwrap_or("EC2");
     let mut variables = BTreeMap::from([("AWS_EXECUTION_ENV".to_owned(), format!("AWS_ECS_{launch_type}"))]);
     if let Some(control_plane) = &host.control_plane {
         for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
             variables.insert(name.to_owned(), control_plane.region.as_str().to_owned());
         }
     }
+    let network_mode = record.task.network_mode.as_deref().unwrap_or("bridge");
+    let known = record.known.containers.iter().find(|it| it.name == container.name);
+    if let (Some(endpoint), Some(known)) = (host.endpoint.get(), known) {
+        let credentials = record.credentials_id.as_deref().map(|id| (id, record.authorization.as_str()));
+        variables.extend(endpoint.variables(network_mode, &known.endpoint_id, credentials));
+    }
+    variables.extend(links::variables(&record.task, container, record.network.as_ref().and_then(|it| it.ip)));
     variables
 }
 
@@ -219,6 +246,7 @@ fn files(
     root: &Path,
     network: Option<&PreparedNetwork>,
     hostname: &str,
+    aliases: &[String],
     config: &HostConfig,
 ) -> std::io::Result<Vec<BindMount>> {
     let of_host = network.is_some_and(|network| network.host);
@@ -228,6 +256,10 @@ fn files(
         let own = network.and_then(|network| network.ip).map(|ip| format!("{ip}\t{hostname}\n")).unwrap_or_default();
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}")
     };
+    let linked = network.and_then(|network| network.ip).unwrap_or(Ipv4Addr::LOCALHOST);
+    for alias in aliases {
+        hosts.push_str(&format!("{linked}\t{alias}\n"));
+    }
     for entry in &config.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {
             hosts.extend([address, "\t", name, "\n"]);
@@ -241,7 +273,7 @@ fn files(
     let mount = |(name, content): (&str, String)| {
         let source = root.join(name);
         fs::write(&source, content)?;
-        Ok(BindMount { source, destination: Path::new("/etc").join(name), read_only: false })
+        Ok(BindMount { source, destination: Path::new("/etc").join(name), read_only: false, populate: false })
     };
     files.into_iter().map(mount).collect()
 }
@@ -271,10 +303,14 @@ pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), 
     let id = id_of(&task.arn);
     host.network.delete(id).await.map_err(StartFailure::network)?;
     host.images.release(id).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
-    let root = dir.join("rootfs");
-    let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&root) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    let dir = dir.to_owned();
+    let removed = tokio::task::spawn_blocking(move || {
+        volume::release(&storage::root(&dir))?;
+        storage::unmount(&dir)?;
+        match fs::remove_dir_all(dir.join("rootfs")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     });
     match removed.await {
         Ok(Err(error)) => Err(StartFailure::Shim(format!("cannot remove the containers' files: {error}"))),

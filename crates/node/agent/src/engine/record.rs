@@ -7,10 +7,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use estiva_agent_protocol::task::Task;
 use estiva_model::Timestamp;
-use estiva_planning::lifecycle::{ContainerStatus, NetworkBinding, TaskStatus};
+use estiva_planning::lifecycle::{ContainerStatus, HealthStatus, NetworkBinding, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use super::prepare::PreparedNetwork;
@@ -19,7 +20,13 @@ use super::prepare::PreparedNetwork;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TaskRecord {
     /// As the control plane sent it, without credentials.
-    pub task: Task,
+    pub task: Arc<Task>,
+    /// Names the credentials of the task's role at the node's endpoint, if it has a role.
+    #[serde(default)]
+    pub credentials_id: Option<String>,
+    /// What a task with the host's network shows to get its credentials there.
+    #[serde(default)]
+    pub authorization: String,
     /// Whether a shim may exist.
     pub shim_spawned: bool,
     /// The task's network, once it is set up.
@@ -66,6 +73,9 @@ pub(crate) struct KnownContainer {
     pub name: String,
     /// The runtime's id, unique on the host.
     pub runtime_id: String,
+    /// Names the container at the node's endpoint; nobody else knows it.
+    #[serde(default)]
+    pub endpoint_id: String,
     /// How far.
     pub status: ContainerStatus,
     /// Once it ended.
@@ -76,6 +86,21 @@ pub(crate) struct KnownContainer {
     pub image_digest: Option<String>,
     /// Ports as published.
     pub network_bindings: Vec<NetworkBinding>,
+    /// When its program was last started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When its program ended.
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// What its health check last made of it.
+    #[serde(default)]
+    pub health: HealthStatus,
+    /// Since when it is so.
+    #[serde(default)]
+    pub health_since: Option<Timestamp>,
 }
 
 /// Why a record could not be read or written.
@@ -113,17 +138,23 @@ const FILE_NAME: &str = "record.json";
 
 impl TaskRecord {
     /// A task that just arrived.
-    pub fn new(mut task: Task, runtime_ids: impl Fn() -> String) -> Self {
-        task.role_credentials = None;
+    pub fn new(mut task: Task, ids: impl Fn() -> String) -> Self {
+        let credentials_id = task.role_credentials.take().map(|credentials| credentials.credentials_id.clone());
         task.execution_role_credentials = None;
         let container = |name: &str| KnownContainer {
             name: name.to_owned(),
-            runtime_id: runtime_ids(),
+            runtime_id: ids(),
+            endpoint_id: ids().chars().take(32).collect(),
             status: ContainerStatus::Pending,
             exit_code: None,
             reason: None,
             image_digest: None,
             network_bindings: Vec::new(),
+            started_at: None,
+            finished_at: None,
+            restarts: 0,
+            health: HealthStatus::Unknown,
+            health_since: None,
         };
         let known = KnownTask {
             version: 0,
@@ -134,7 +165,8 @@ impl TaskRecord {
             pull_stopped_at: None,
             execution_stopped_at: None,
         };
-        Self { task, shim_spawned: false, network: None, known }
+        let authorization = ids();
+        Self { task: Arc::new(task), credentials_id, authorization, shim_spawned: false, network: None, known }
     }
 
     /// The last part of the task's ARN.
@@ -200,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_without_credentials() {
-        let secret = Credentials { secret_access_key: "very-secret".into(), ..Credentials::default() };
+        let secret = Credentials { secret_access_key: "very-secret".to_owned().into(), ..Credentials::default() };
         let task = Task {
             arn: "arn:aws:ecs:us-east-1:000000000000:task/default/abc".into(),
             containers: vec![Container { name: "web".into(), ..Container::default() }],

@@ -1,13 +1,14 @@
 //! A task's state as SubmitTaskStateChange carries it.
 
 use estiva_api_ecs::types as api;
-use estiva_planning::lifecycle::{NetworkBinding, TaskStatus};
+use estiva_planning::lifecycle::{ContainerStatus, NetworkBinding, TaskStatus};
 
 use super::record::{KnownContainer, KnownTask};
 
 /// The report on `known`, or `None` while there is nothing to tell: that a task waits, its control plane knows.
 pub(super) fn of(task_arn: &str, cluster_arn: &str, known: &KnownTask) -> Option<api::SubmitTaskStateChangeRequest> {
-    if known.status < TaskStatus::Running {
+    let waits = known.containers.iter().all(|it| it.status == ContainerStatus::Pending);
+    if known.status < TaskStatus::Running && waits {
         return None;
     }
     Some(api::SubmitTaskStateChangeRequest {

@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub ipc_mode: Option<String>,
     /// The UTS host name.
     pub hostname: String,
+    /// The task's volumes, as this container mounts them.
+    pub volumes: Vec<BindMount>,
     /// Files of the node's that appear inside: hosts, resolv.conf, hostname.
     pub files: Vec<BindMount>,
     /// Variables of the platform.
@@ -94,8 +96,9 @@ pub fn container_spec(
         env: environment(container, image, around.environment),
         cwd: absolute(cwd.map_or("/", String::as_str)),
         user: User::Named(user),
-        host_uts: around.network_namespace.is_none(),
-        hostname: around.network_namespace.is_some().then_some(around.hostname),
+        host_uts: around.network_namespace.is_none() && !config.network_disabled,
+        hostname: (around.network_namespace.is_some() || config.network_disabled).then_some(around.hostname),
+        network_disabled: config.network_disabled,
         network_namespace: around.network_namespace,
         pid_mode: namespace_mode("pidMode", around.pid_mode.as_deref())?,
         ipc_mode: namespace_mode("ipcMode", around.ipc_mode.as_deref())?,
@@ -113,8 +116,10 @@ pub fn container_spec(
         privileged: host.privileged,
         no_new_privileges: security.no_new_privileges,
         seccomp_unconfined: security.seccomp_unconfined,
-        mounts: around.files,
+        mounts: around.volumes.into_iter().chain(around.files).collect(),
         stop_signal: stop_signal(&image.stop_signal)?,
+        init: host.init == Some(true),
+        restartable: container.restart_policy.as_ref().is_some_and(|policy| policy.enabled),
         log: around.log,
     })
 }
@@ -166,6 +171,7 @@ fn namespace_mode(field: &'static str, mode: Option<&str>) -> Result<NamespaceMo
     match mode.unwrap_or_default() {
         "" | "none" => Ok(NamespaceMode::Private),
         "host" => Ok(NamespaceMode::Host),
+        "task" => Ok(NamespaceMode::Task),
         other => Err(TranslateError::NamespaceMode { field, mode: other.to_owned() }),
     }
 }
@@ -269,6 +275,7 @@ mod tests {
             ipc_mode: None,
             network_namespace: Some("/run/ns".into()),
             hostname: "host".into(),
+            volumes: vec![],
             files: vec![],
             environment: BTreeMap::from([("AWS_REGION".into(), "us-east-1".into())]),
             log: LogSink::None,

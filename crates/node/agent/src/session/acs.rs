@@ -1,7 +1,8 @@
 //! The session that brings tasks.
 
 use estiva_agent_protocol::acs::{
-    Ack, AgentMessage, HeartbeatAck, ManifestTask, Nack, Payload, ServerMessage, TaskManifest, TaskStopVerification,
+    Ack, AgentMessage, CredentialsAck, HeartbeatAck, ManifestTask, Nack, Payload, ServerMessage, TaskManifest,
+    TaskStopVerification,
 };
 use estiva_planning::lifecycle::DesiredStatus;
 use tracing::{debug, info, warn};
@@ -75,9 +76,16 @@ impl AcsSession {
                 Vec::new()
             }
             ServerMessage::AttachTaskNetworkInterfaces(attach) => vec![self.ack(attach.message_id)],
-            ServerMessage::Credentials(credentials) => {
-                debug!(task = credentials.task_arn, "credentials of task roles are not used yet");
-                Vec::new()
+            ServerMessage::Credentials(message) => {
+                let credentials = message.role_credentials.filter(|_| message.role_type == "TaskApplication");
+                let Some(credentials) = credentials else { return Ok(Vec::new()) };
+                let ack = CredentialsAck {
+                    message_id: message.message_id,
+                    credentials_id: credentials.credentials_id.clone(),
+                    expiration: credentials.expiration.clone(),
+                };
+                self.engine.renew_credentials(&message.task_arn, credentials);
+                vec![AgentMessage::CredentialsAck(ack)]
             }
         })
     }

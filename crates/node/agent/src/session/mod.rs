@@ -2,6 +2,7 @@
 
 pub(crate) mod acs;
 mod connection;
+mod measure;
 pub(crate) mod tcs;
 
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! The session that takes telemetry away: that the node is well.
+//! The session that takes telemetry away: what containers use, how they are, and that the node is well.
 
 use std::time::Duration;
 
 use estiva_agent_protocol::tcs::{
-    AgentMessage, InstanceStatus, InstanceStatusMetadata, Metadata, PublishInstanceStatus, PublishMetrics,
-    ServerMessage,
+    AgentMessage, InstanceStatus, InstanceStatusMetadata, Metadata, PublishHealth, PublishInstanceStatus,
+    PublishMetrics, ServerMessage, TASKS_MAX, TaskMetric,
 };
 use estiva_model::{Timestamp, hex_id};
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,7 +12,8 @@ use tracing::debug;
 
 use super::SessionError;
 use super::connection::Connection;
-use crate::engine::{ControlPlane, Engine};
+use super::measure::{Measurer, health};
+use crate::engine::{ControlPlane, Engine, TaskView};
 use crate::registration::{self, Registration};
 
 /// As AWS's agent does.
@@ -32,13 +33,23 @@ pub(crate) async fn run(
     ];
     let mut connection = Connection::open(control_plane, &endpoint, &query).await?;
     let started = Timestamp::now();
+    let mut measurer = Measurer::default();
     let mut ticks = interval(PUBLISH_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                connection.send(metrics(registration, engine).encode()).await?;
+                let tasks = engine.views();
+                let measured;
+                (measurer, measured) = measure(measurer, tasks.clone()).await;
+                for message in metrics(registration, measured, tasks.is_empty()) {
+                    connection.send(message.encode()).await?;
+                }
+                publish_health(&mut connection, registration, &tasks).await?;
                 connection.send(instance_status(registration, started).encode()).await?;
+            }
+            () = engine.health_changed() => {
+                publish_health(&mut connection, registration, &engine.views()).await?;
             }
             text = connection.next() => {
                 let Some(text) = text? else { return Ok(()) };
@@ -50,18 +61,59 @@ pub(crate) async fn run(
     }
 }
 
-fn metrics(registration: &Registration, engine: &Engine) -> AgentMessage {
-    AgentMessage::PublishMetrics(PublishMetrics {
-        metadata: Metadata {
-            cluster: registration.cluster.clone(),
-            container_instance: registration.arn.clone(),
-            message_id: hex_id(&mut rand::rng(), 32),
-            idle: engine.is_idle(),
-            fin: true,
-        },
-        timestamp: Timestamp::now().as_millis(),
-        task_metrics: Vec::new(),
-    })
+async fn measure(mut measurer: Measurer, tasks: Vec<TaskView>) -> (Measurer, Vec<TaskMetric>) {
+    let work = move || {
+        let measured = measurer.measure(&tasks);
+        (measurer, measured)
+    };
+    // It fails when the runtime is going down.
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+}
+
+/// Publications of at most ten tasks each; one, without any, if there are none.
+fn metrics(registration: &Registration, tasks: Vec<TaskMetric>, idle: bool) -> Vec<AgentMessage> {
+    let mut pages: Vec<Vec<TaskMetric>> = tasks.chunks(TASKS_MAX).map(<[TaskMetric]>::to_vec).collect();
+    if pages.is_empty() {
+        pages.push(Vec::new());
+    }
+    let last = pages.len() - 1;
+    let message = |(number, task_metrics)| {
+        AgentMessage::PublishMetrics(PublishMetrics {
+            metadata: metadata(registration, idle, number == last),
+            timestamp: Timestamp::now().as_millis(),
+            task_metrics,
+        })
+    };
+    pages.into_iter().enumerate().map(message).collect()
+}
+
+async fn publish_health(
+    connection: &mut Connection,
+    registration: &Registration,
+    tasks: &[TaskView],
+) -> Result<(), SessionError> {
+    let healths = health(tasks);
+    let pages = healths.chunks(TASKS_MAX);
+    let last = pages.len().saturating_sub(1);
+    for (number, page) in pages.enumerate() {
+        let message = AgentMessage::PublishHealth(PublishHealth {
+            metadata: metadata(registration, false, number == last),
+            timestamp: Timestamp::now().as_millis(),
+            tasks: page.to_vec(),
+        });
+        connection.send(message.encode()).await?;
+    }
+    Ok(())
+}
+
+fn metadata(registration: &Registration, idle: bool, fin: bool) -> Metadata {
+    Metadata {
+        cluster: registration.cluster.clone(),
+        container_instance: registration.arn.clone(),
+        message_id: hex_id(&mut rand::rng(), 32),
+        idle,
+        fin,
+    }
 }
 
 fn instance_status(registration: &Registration, since: Timestamp) -> AgentMessage {

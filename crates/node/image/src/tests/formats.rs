@@ -19,6 +19,7 @@ async fn ensure(node: &Node, name: &str) -> Image {
 /// That these are the layers of [`layers`], the topmost first, and the configuration is [`config`]'s.
 fn assert_whole(image: &Image) {
     let expected = ImageConfig {
+        volumes: vec![],
         env: vec!["A=1".to_owned()],
         entrypoint: vec!["/app".to_owned()],
         cmd: Vec::new(),

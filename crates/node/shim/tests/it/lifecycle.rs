@@ -170,7 +170,7 @@ async fn a_container_that_was_made_for_it_is_restarted_with_its_files() {
     task.client.restart("again").await.unwrap();
     assert_eq!(task.exited("again").await.code, 3);
     task.client.delete("again").await.unwrap();
-    assert_eq!(task.output("again"), "run\nend\nrun\nrun\nend");
+    assert_eq!(task.output("again"), "run\nend\nrun\nrun\nend\n");
     let once = task.shell("once", "exit 0");
     task.run(&once).await;
     let refused = task.client.restart("once").await.unwrap_err();

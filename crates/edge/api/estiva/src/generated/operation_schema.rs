@@ -15,7 +15,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "InvalidParameterException",
-    operations: &[&DESCRIBE_TASK_HISTORY],
+    operations: &[&DESCRIBE_TASK_HISTORY, &LIST_TASK_USAGE],
 };
 
 pub static DESCRIBE_TASK_HISTORY: OperationSchema = OperationSchema {
@@ -23,6 +23,16 @@ pub static DESCRIBE_TASK_HISTORY: OperationSchema = OperationSchema {
     input: &schema::DESCRIBE_TASK_HISTORY_REQUEST,
     output: Some(&schema::DESCRIBE_TASK_HISTORY_RESPONSE),
     errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException", "TaskNotFoundException"],
+    idempotent: false,
+    readonly: true,
+    unsigned: false,
+};
+
+pub static LIST_TASK_USAGE: OperationSchema = OperationSchema {
+    name: "ListTaskUsage",
+    input: &schema::LIST_TASK_USAGE_REQUEST,
+    output: Some(&schema::LIST_TASK_USAGE_RESPONSE),
+    errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException"],
     idempotent: false,
     readonly: true,
     unsigned: false,

@@ -17,11 +17,20 @@ pub trait Estiva: Send + Sync + 'static {
     ) -> Result<types::DescribeTaskHistoryResponse, Error> {
         Err(Error::not_implemented(DescribeTaskHistory::SCHEMA))
     }
+
+    /// `ListTaskUsage`
+    async fn list_task_usage(
+        &self,
+        _: Request<types::ListTaskUsageRequest>,
+    ) -> Result<types::ListTaskUsageResponse, Error> {
+        Err(Error::not_implemented(ListTaskUsage::SCHEMA))
+    }
 }
 
 endpoint! {
     Estiva;
     DescribeTaskHistory, describe_task_history, DESCRIBE_TASK_HISTORY, types::DescribeTaskHistoryRequest, types::DescribeTaskHistoryResponse;
+    ListTaskUsage, list_task_usage, LIST_TASK_USAGE, types::ListTaskUsageRequest, types::ListTaskUsageResponse;
 }
 
 /// Calls a macro with each operation's type.
@@ -29,5 +38,6 @@ endpoint! {
 macro_rules! for_each_operation {
     ($callback:ident) => {
         $callback!($crate::DescribeTaskHistory);
+        $callback!($crate::ListTaskUsage);
     };
 }

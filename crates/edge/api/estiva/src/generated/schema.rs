@@ -6,6 +6,24 @@ use estiva_schema::{Kind, Member, Shape, TimestampFormat};
 
 pub static CLUSTER_NOT_FOUND_EXCEPTION: Shape =
     Shape::of("ClusterNotFoundException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
+pub static CONTAINER_USAGE: Shape = Shape::of(
+    "ContainerUsage",
+    Kind::Structure {
+        members: &[
+            Member::of("cpuPercent", &DOUBLE),
+            Member::of("memoryMiB", &DOUBLE),
+            Member::of("name", &STRING).required(),
+            Member::of("networkReceivedBytesPerSecond", &DOUBLE),
+            Member::of("networkSentBytesPerSecond", &DOUBLE),
+            Member::of("restartCount", &LONG),
+            Member::of("storageReadBytesPerSecond", &DOUBLE),
+            Member::of("storageWrittenBytesPerSecond", &DOUBLE),
+        ],
+        union: false,
+    },
+);
+pub static CONTAINER_USAGES: Shape =
+    Shape::of("ContainerUsages", Kind::List { item: &CONTAINER_USAGE, item_name: "member", flattened: false });
 pub static DESCRIBE_TASK_HISTORY_REQUEST: Shape = Shape::of(
     "DescribeTaskHistoryRequest",
     Kind::Structure {
@@ -28,11 +46,28 @@ pub static DESCRIBE_TASK_HISTORY_RESPONSE: Shape = Shape::of(
         union: false,
     },
 );
+pub static DOUBLE: Shape = Shape::of("Double", Kind::Double);
 pub static INTEGER: Shape = Shape::of("Integer", Kind::Integer);
 pub static INVALID_PARAMETER_EXCEPTION: Shape = Shape::of(
     "InvalidParameterException",
     Kind::Structure { members: &[Member::of("message", &STRING)], union: false },
 );
+pub static LIST_TASK_USAGE_REQUEST: Shape = Shape::of(
+    "ListTaskUsageRequest",
+    Kind::Structure {
+        members: &[
+            Member::of("cluster", &STRING),
+            Member::of("maxResults", &INTEGER),
+            Member::of("nextToken", &STRING),
+        ],
+        union: false,
+    },
+);
+pub static LIST_TASK_USAGE_RESPONSE: Shape = Shape::of(
+    "ListTaskUsageResponse",
+    Kind::Structure { members: &[Member::of("nextToken", &STRING), Member::of("tasks", &TASK_USAGES)], union: false },
+);
+pub static LONG: Shape = Shape::of("Long", Kind::Long);
 pub static SERVER_EXCEPTION: Shape =
     Shape::of("ServerException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
 pub static STRING: Shape = Shape::of("String", Kind::String);
@@ -53,4 +88,19 @@ pub static TASK_EVENTS: Shape =
     Shape::of("TaskEvents", Kind::List { item: &TASK_EVENT, item_name: "member", flattened: false });
 pub static TASK_NOT_FOUND_EXCEPTION: Shape =
     Shape::of("TaskNotFoundException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
+pub static TASK_USAGE: Shape = Shape::of(
+    "TaskUsage",
+    Kind::Structure {
+        members: &[
+            Member::of("at", &TIMESTAMP).required(),
+            Member::of("containers", &CONTAINER_USAGES),
+            Member::of("family", &STRING),
+            Member::of("revision", &INTEGER),
+            Member::of("taskArn", &STRING).required(),
+        ],
+        union: false,
+    },
+);
+pub static TASK_USAGES: Shape =
+    Shape::of("TaskUsages", Kind::List { item: &TASK_USAGE, item_name: "member", flattened: false });
 pub static TIMESTAMP: Shape = Shape::of("Timestamp", Kind::Timestamp(TimestampFormat::Default));

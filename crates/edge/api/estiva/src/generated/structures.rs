@@ -7,12 +7,16 @@ macro_rules! for_each_structure {
     ($callback:ident) => {
         $callback! {
         $crate::types::ClusterNotFoundException,
+        $crate::types::ContainerUsage,
         $crate::types::DescribeTaskHistoryRequest,
         $crate::types::DescribeTaskHistoryResponse,
         $crate::types::InvalidParameterException,
+        $crate::types::ListTaskUsageRequest,
+        $crate::types::ListTaskUsageResponse,
         $crate::types::ServerException,
         $crate::types::TaskEvent,
         $crate::types::TaskNotFoundException,
+        $crate::types::TaskUsage,
         }
     };
 }

@@ -12,6 +12,20 @@ pub struct ClusterNotFoundException {
 structures! { ClusterNotFoundException = CLUSTER_NOT_FOUND_EXCEPTION [message]; }
 
 #[derive(Clone, PartialEq, Default)]
+pub struct ContainerUsage {
+    pub cpu_percent: Option<f64>,
+    pub memory_mi_b: Option<f64>,
+    pub name: String,
+    pub network_received_bytes_per_second: Option<f64>,
+    pub network_sent_bytes_per_second: Option<f64>,
+    pub restart_count: Option<i64>,
+    pub storage_read_bytes_per_second: Option<f64>,
+    pub storage_written_bytes_per_second: Option<f64>,
+}
+
+structures! { ContainerUsage = CONTAINER_USAGE [cpu_percent, memory_mi_b, name, network_received_bytes_per_second, network_sent_bytes_per_second, restart_count, storage_read_bytes_per_second, storage_written_bytes_per_second]; }
+
+#[derive(Clone, PartialEq, Default)]
 pub struct DescribeTaskHistoryRequest {
     pub cluster: Option<String>,
     pub task: String,
@@ -40,6 +54,23 @@ pub struct InvalidParameterException {
 structures! { InvalidParameterException = INVALID_PARAMETER_EXCEPTION [message]; }
 
 #[derive(Clone, PartialEq, Default)]
+pub struct ListTaskUsageRequest {
+    pub cluster: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+structures! { ListTaskUsageRequest = LIST_TASK_USAGE_REQUEST [cluster, max_results, next_token]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ListTaskUsageResponse {
+    pub next_token: Option<String>,
+    pub tasks: Option<Vec<TaskUsage>>,
+}
+
+structures! { ListTaskUsageResponse = LIST_TASK_USAGE_RESPONSE [next_token, tasks]; }
+
+#[derive(Clone, PartialEq, Default)]
 pub struct ServerException {
     pub message: Option<String>,
 }
@@ -63,3 +94,14 @@ pub struct TaskNotFoundException {
 }
 
 structures! { TaskNotFoundException = TASK_NOT_FOUND_EXCEPTION [message]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct TaskUsage {
+    pub at: Timestamp,
+    pub containers: Option<Vec<ContainerUsage>>,
+    pub family: Option<String>,
+    pub revision: Option<i32>,
+    pub task_arn: String,
+}
+
+structures! { TaskUsage = TASK_USAGE [at, containers, family, revision, task_arn]; }

@@ -215,7 +215,7 @@ fn with_verification_off_anyone_is_let_in_and_known_keys_keep_their_name() {
 
 #[test]
 fn secrets_stay_out_of_debug_output() {
-    let credential = OneKey { token: Some("session-secret".to_owned()), expires: None }.find(KEY).unwrap();
+    let credential = OneKey { token: Some("session-secret".to_owned()), expires: None }.find(KEY, None).unwrap();
     let shown = format!("{credential:?} {:?}", credentials(Some("session-secret")));
     assert!(!shown.contains(SECRET) && !shown.contains("session-secret"), "{shown}");
 }

@@ -1,0 +1,56 @@
+//! What dispatch has of others besides the store: where measurements go, and where tasks' credentials come from.
+
+use std::sync::Arc;
+
+use estiva_agent_protocol::task::Credentials;
+use estiva_ecs::task::table::TaskRow;
+use estiva_ecs::task::usage::Usages;
+use estiva_model::Timestamp;
+use estiva_wire::sigv4::{SessionIssuer, SigningCredentials};
+
+/// What dispatch has of others besides the store.
+#[derive(Clone)]
+pub struct Feeds {
+    /// Takes what nodes measure.
+    pub usages: Usages,
+    /// Gives tasks' roles their credentials.
+    pub issuer: Arc<dyn SessionIssuer>,
+}
+
+impl Feeds {
+    /// Nobody measures, and no task has a role.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        struct Nobody;
+        impl SessionIssuer for Nobody {
+            fn issue(
+                &self,
+                _: &estiva_model::AccountId,
+                _: &str,
+                _: &str,
+                _: Timestamp,
+            ) -> Option<estiva_wire::sigv4::SessionCredentials> {
+                None
+            }
+        }
+        Self { usages: Usages::default(), issuer: Arc::new(Nobody) }
+    }
+
+    /// Fresh credentials of a task's role.
+    pub(crate) fn credentials(&self, row: &TaskRow, role_arn: &str) -> Option<Credentials> {
+        let session = self.issuer.issue(&row.scope.account, role_arn, &row.id, Timestamp::now());
+        if session.is_none() {
+            tracing::warn!(task = row.arn(), role_arn, "no credentials can be given out for the task's role");
+        }
+        let session = session?;
+        let SigningCredentials { access_key_id, secret, session_token } = session.credentials;
+        Some(Credentials {
+            credentials_id: row.credentials_id.clone(),
+            role_arn: role_arn.to_owned(),
+            access_key_id,
+            secret_access_key: secret.expose().to_owned().into(),
+            session_token: session_token.map(|token| token.expose().to_owned().into()).unwrap_or_default(),
+            expiration: session.expires.to_rfc3339(),
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! Which handler answers which operation of Estiva's own API.
+
+use async_trait::async_trait;
+use estiva_api_estiva::{Error, Estiva, types};
+use estiva_schema::Request;
+
+use crate::EcsService;
+use crate::task::{history, usage};
+
+#[async_trait]
+impl Estiva for EcsService {
+    async fn describe_task_history(
+        &self,
+        request: Request<types::DescribeTaskHistoryRequest>,
+    ) -> Result<types::DescribeTaskHistoryResponse, Error> {
+        history::describe(self, request)
+    }
+
+    async fn list_task_usage(
+        &self,
+        request: Request<types::ListTaskUsageRequest>,
+    ) -> Result<types::ListTaskUsageResponse, Error> {
+        usage::list(self, &request)
+    }
+}

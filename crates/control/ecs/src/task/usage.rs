@@ -1,0 +1,162 @@
+//! What tasks use of their nodes, as the nodes measure it: the newest minutes, in memory. ListTaskUsage of Estiva's own API shows
+//! the last of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use estiva_agent_protocol::tcs::{ContainerMetric, PublishMetrics, StatsSet, TASKS_MAX};
+use estiva_api_estiva::Error;
+use estiva_api_estiva::types as api;
+use estiva_model::Timestamp;
+use estiva_schema::Request;
+use estiva_store::{Row, Snapshot};
+
+use super::{history, report};
+use crate::EcsService;
+use crate::cluster;
+use crate::container_instance::table::ContainerInstanceRow;
+use crate::scope::Scope;
+
+/// Measurements kept of a task: nodes publish every 20 s, so these are five minutes.
+const SAMPLES_MAX: usize = 15;
+/// A task whose node has been silent for so long, in milliseconds, is forgotten.
+const SILENCE_MAX_MS: i64 = 120_000;
+/// Seconds that a node's measurements span.
+const INTERVAL_SECONDS: f64 = 20.0;
+/// Tasks in one answer.
+const PAGE_MAX: usize = 1000;
+/// Containers of a task definition, and a few that a node may add.
+const CONTAINERS_MAX: usize = 20;
+
+/// The newest measurements of every task. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Usages(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the task's key.
+    tasks: BTreeMap<String, Measured>,
+    pruned_at: i64,
+}
+
+#[derive(Debug)]
+struct Measured {
+    arn: String,
+    family: String,
+    revision: i32,
+    samples: VecDeque<Sample>,
+}
+
+/// What one publication says of one task.
+#[derive(Debug, Clone)]
+struct Sample {
+    at: Timestamp,
+    containers: Vec<ContainerMetric>,
+}
+
+impl Usages {
+    /// Keeps what a container instance has measured of its own tasks; of others it is passed over.
+    pub fn take(&self, view: &Snapshot, instance: &ContainerInstanceRow, metrics: PublishMetrics, now: Timestamp) {
+        let mut state = self.lock();
+        for metric in metrics.task_metrics.into_iter().take(TASKS_MAX) {
+            let Ok(task) = report::find(view, &instance.scope, None, &metric.task_arn) else { continue };
+            if task.container_instance_key() != instance.key() {
+                continue;
+            }
+            let mut containers = metric.container_metrics;
+            containers.truncate(CONTAINERS_MAX);
+            let measured = state.tasks.entry(task.key()).or_insert_with(|| Measured {
+                arn: task.arn(),
+                family: task.family.clone(),
+                revision: i32::try_from(task.revision).unwrap_or(i32::MAX),
+                samples: VecDeque::new(),
+            });
+            measured.samples.truncate(SAMPLES_MAX - 1);
+            measured.samples.push_front(Sample { at: now, containers });
+        }
+        state.prune(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn prune(&mut self, now: Timestamp) {
+        let now = now.as_millis();
+        if now - self.pruned_at >= SILENCE_MAX_MS {
+            self.pruned_at = now;
+            self.tasks.retain(|_, task| task.is_fresh(now));
+        }
+    }
+}
+
+impl Measured {
+    fn is_fresh(&self, now: i64) -> bool {
+        self.samples.front().is_some_and(|sample| now - sample.at.as_millis() < SILENCE_MAX_MS)
+    }
+
+    fn newest(&self) -> Option<api::TaskUsage> {
+        let sample = self.samples.front()?;
+        Some(api::TaskUsage {
+            task_arn: self.arn.clone(),
+            family: Some(self.family.clone()),
+            revision: Some(self.revision),
+            at: sample.at,
+            containers: Some(sample.containers.iter().map(usage).collect()),
+        })
+    }
+}
+
+fn usage(metric: &ContainerMetric) -> api::ContainerUsage {
+    let network = metric.network_stats_set;
+    let storage = metric.storage_stats_set;
+    api::ContainerUsage {
+        name: metric.container_name.clone(),
+        cpu_percent: average(metric.cpu_stats_set),
+        memory_mi_b: average(metric.memory_stats_set),
+        network_received_bytes_per_second: network.and_then(|it| rate(it.rx_bytes)),
+        network_sent_bytes_per_second: network.and_then(|it| rate(it.tx_bytes)),
+        storage_read_bytes_per_second: storage.and_then(|it| rate(it.read_size_bytes)),
+        storage_written_bytes_per_second: storage.and_then(|it| rate(it.write_size_bytes)),
+        restart_count: metric.restart_stats_set.map(|it| it.restart_count),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "samples of 20 s are few")]
+fn average(set: StatsSet) -> Option<f64> {
+    (set.sample_count > 0).then(|| set.sum / set.sample_count as f64).filter(|value| value.is_finite())
+}
+
+fn rate(set: StatsSet) -> Option<f64> {
+    (set.sample_count > 0).then(|| set.sum / INTERVAL_SECONDS).filter(|value| value.is_finite())
+}
+
+pub(crate) fn list(
+    service: &EcsService,
+    request: &Request<api::ListTaskUsageRequest>,
+) -> Result<api::ListTaskUsageResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(caller);
+    let view = service.store.view();
+    let cluster = cluster::active(&view, &scope, input.cluster.as_deref()).map_err(history::translated)?;
+    let most = input.max_results.map_or(PAGE_MAX, |most| usize::try_from(most).unwrap_or(0));
+    if !(1..=PAGE_MAX).contains(&most) {
+        return Err(Error::invalid_parameter_exception(format!("maxResults: must be from 1 to {PAGE_MAX}")));
+    }
+    let prefix = scope.key(&[&cluster.name, ""]);
+    let after = input.next_token.as_ref().map(|id| format!("{prefix}{id}"));
+    let now = Timestamp::now().as_millis();
+    let state = service.usages.lock();
+    let of_cluster = state.tasks.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+    let rest = of_cluster.filter(|(key, task)| after.as_ref().is_none_or(|after| *key > after) && task.is_fresh(now));
+    let mut page: Vec<_> = rest.take(most + 1).collect();
+    let more = page.len() > most;
+    page.truncate(most);
+    let last = page.last().map(|(key, _)| key.trim_start_matches(&prefix).to_owned());
+    Ok(api::ListTaskUsageResponse {
+        tasks: Some(page.into_iter().filter_map(|(_, task)| task.newest()).collect()),
+        next_token: last.filter(|_| more),
+    })
+}

@@ -1,0 +1,148 @@
+//! The listener, and HTTP around [`Routes`].
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use estiva_network::{HostService, Protocol};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::routes::{Question, Routes};
+use super::{EndpointAddress, TASK_ADDRESS};
+use crate::engine::{ControlPlane, Engine, Host};
+use crate::error::AgentError;
+
+/// A running container knows the port: an agent that comes back must have the same.
+const PORT_FILE: &str = "endpoint-port";
+/// Connections at one time, of all tasks together.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take for its head, and for everything.
+const HEAD_MAX: Duration = Duration::from_secs(5);
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+const BODY_BYTES_MAX: usize = 4096;
+
+/// A listener that containers have been told of.
+pub(crate) struct Endpoint(TcpListener);
+
+impl Endpoint {
+    /// Listens, and lets tasks through to it and to the control plane.
+    pub async fn open(host: &Host, state_dir: &Path, server: &str) -> Result<Self, AgentError> {
+        let file = state_dir.join(PORT_FILE);
+        let listener = listen(&file).await?;
+        let port = listener.local_addr().map_err(AgentError::io(&file))?.port();
+        fs::write(&file, format!("{port}\n")).map_err(AgentError::io(&file))?;
+        let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let tcp = |address, target| HostService { protocol: Protocol::Tcp, address, target };
+        host.network.offer(tcp(SocketAddrV4::new(TASK_ADDRESS, 80), local)).await?;
+        let apis = match loopback(server) {
+            Some(target) => {
+                let address = SocketAddrV4::new(TASK_ADDRESS, target.port());
+                host.network.offer(tcp(address, target)).await?;
+                Some((format!("http://{address}"), server.to_owned()))
+            }
+            None => Some((server.to_owned(), server.to_owned())),
+        };
+        // Opened once, before any task is.
+        let _ = host.endpoint.set(EndpointAddress { local, apis });
+        Ok(Self(listener))
+    }
+
+    /// Answers for as long as it is polled.
+    pub async fn run(&self, host: Arc<Host>, engine: Engine, control_plane: ControlPlane) -> Infallible {
+        let routes = Routes { host, engine, control_plane, limit: Default::default(), stats: Default::default() };
+        let routes = Arc::new(routes);
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = self.0.accept().await;
+            let Ok((stream, peer)) = accepted else {
+                warn!("a container's connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            // One that finds no room is closed: it may try again.
+            let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
+            let routes = Arc::clone(&routes);
+            tokio::spawn(async move {
+                serve(stream, peer, &routes).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// The port of before, or any.
+async fn listen(file: &Path) -> Result<TcpListener, AgentError> {
+    let former: u16 = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, former)).await {
+        Ok(listener) => Ok(listener),
+        Err(error) => {
+            warn!(port = former, %error, "another program has the port of the containers' endpoint; tasks with the host's network \
+                that run already will not find it");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(AgentError::io(file))
+        }
+    }
+}
+
+/// The address of a server on this machine's loopback, which tasks cannot reach.
+fn loopback(server: &str) -> Option<SocketAddrV4> {
+    let authority = server.strip_prefix("http://")?.split('/').next()?;
+    let address: SocketAddrV4 = authority.parse().ok()?;
+    address.ip().is_loopback().then_some(address)
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, routes: &Routes) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let answer = tokio::time::timeout(REQUEST_MAX, answer(request, peer.ip(), routes)).await;
+        let timed_out = |_| (StatusCode::REQUEST_TIMEOUT, serde_json::json!("time-out"));
+        let (status, body) = answer.unwrap_or_else(timed_out);
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        let json = http::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        Ok::<_, Infallible>(response)
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(16 * 1024);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        debug!(%peer, error = &error as &dyn std::error::Error, "a container's connection failed");
+    }
+}
+
+async fn answer(request: Request<Incoming>, peer: IpAddr, routes: &Routes) -> (StatusCode, serde_json::Value) {
+    let (parts, body) = request.into_parts();
+    // A name instead of an address is a browser, or a proxy, that somebody has led here.
+    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let address = host.split_once(':').map_or(host, |(address, _)| address);
+    if address.parse().ok().is_none_or(|address: Ipv4Addr| address != TASK_ADDRESS && !address.is_loopback()) {
+        return (StatusCode::FORBIDDEN, serde_json::json!("the Host header names another host"));
+    }
+    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        return (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!("the body is too large"));
+    };
+    let body = body.to_bytes();
+    let question =
+        Question { peer, method: &parts.method, path: parts.uri.path(), headers: &parts.headers, body: &body };
+    routes.answer(&question).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_plane_on_loopback_needs_a_way_through() {
+        assert_eq!(loopback("http://127.0.0.1:4566"), Some("127.0.0.1:4566".parse().unwrap()));
+        assert_eq!(loopback("http://192.0.2.1:4566"), None);
+        assert_eq!(loopback("https://ecs.example"), None);
+    }
+}

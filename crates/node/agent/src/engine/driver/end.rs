@@ -1,0 +1,87 @@
+//! The end of a task: what its shim left, and what it held.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::{ContainerStatus, TaskStatus};
+use estiva_shim::client::{self, Liveness};
+use tracing::warn;
+
+use super::{Driver, Live};
+use crate::engine::failure::StartFailure;
+use crate::engine::prepare;
+
+/// A step of the clean-up that fails is tried again after this long.
+const CLEANUP_RETRY: Duration = Duration::from_secs(1);
+
+impl Driver {
+    pub(super) async fn reconnect(&self) -> Option<Live> {
+        if client::liveness(&self.dir).ok()? != Liveness::Alive {
+            return None;
+        }
+        let (client, events) = client::connect(&self.dir).await.ok()?;
+        Some(Live { client, events })
+    }
+
+    /// The shim was killed: its containers have nobody to hear of their end, so they end.
+    pub(super) async fn adopt_orphans(&mut self) {
+        let exits = match client::kill_orphans(&self.dir).await {
+            Ok(orphans) => orphans.exits,
+            Err(error) => {
+                warn!(
+                    task = self.record.id(),
+                    error = &error as &dyn std::error::Error,
+                    "cannot end what a killed shim left"
+                );
+                BTreeMap::new()
+            }
+        };
+        for name in self.container_names() {
+            match exits.get(&name) {
+                Some(Some(exit)) => self.container_stopped(&name, Some(exit), None),
+                _ => self.container_stopped(
+                    &name,
+                    None,
+                    Some("ContainerRuntimeError: the container's shim was killed".to_owned()),
+                ),
+            }
+        }
+    }
+
+    /// Takes away everything but the task's directory. Tries until it is done: a leak would be for ever.
+    pub(super) async fn clean_up(&mut self) {
+        loop {
+            match self.try_clean_up().await {
+                Ok(()) => return,
+                Err(error) => {
+                    warn!(task = self.record.id(), %error, "clean-up will be tried again");
+                    tokio::time::sleep(CLEANUP_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn try_clean_up(&mut self) -> Result<(), StartFailure> {
+        if self.record.shim_spawned && self.dir.join("task.json").exists() {
+            if let Some(live) = self.reconnect().await {
+                live.client.kill_all().await.map_err(StartFailure::shim)?;
+                for state in live.client.state().await.map_err(StartFailure::shim)?.containers {
+                    live.client.delete(&state.name).await.map_err(StartFailure::shim)?;
+                }
+                live.client.shutdown().await.map_err(StartFailure::shim)?;
+            }
+            client::kill_orphans(&self.dir).await.map_err(StartFailure::shim)?;
+        }
+        prepare::release(&self.host, &self.record.task, &self.dir).await
+    }
+
+    pub(super) fn end(&mut self) {
+        self.record.known.execution_stopped_at.get_or_insert_with(Timestamp::now);
+        for name in self.container_names() {
+            self.set_container(&name, ContainerStatus::Stopped);
+        }
+        self.record.known.status = TaskStatus::Stopped;
+        self.publish();
+    }
+}

@@ -1,0 +1,124 @@
+//! From a record to a shim that answers, with the task's containers ready to be created.
+
+use std::time::Duration;
+
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
+use estiva_shim::client::{self, Client, Liveness};
+use estiva_shim::spec::TaskSpec;
+use estiva_shim::status::Status;
+use tokio::time::Instant;
+
+use super::{Driver, Live};
+use crate::engine::failure::StartFailure;
+use crate::engine::prepare::{self, Prepared};
+
+impl Driver {
+    /// Images, network, shim: whatever of them is there already is used again.
+    pub(super) async fn open(&mut self) -> Result<Live, StartFailure> {
+        let liveness = if self.record.shim_spawned {
+            client::liveness(&self.dir).map_err(StartFailure::shim)?
+        } else {
+            Liveness::NeverStarted
+        };
+        let prepared = match liveness {
+            Liveness::Gone => return Err(StartFailure::ShimGone),
+            // Started, and then the machine lost what the shim had noted.
+            Liveness::NeverStarted if self.record.known.status == TaskStatus::Running => {
+                return Err(StartFailure::ShimGone);
+            }
+            Liveness::Alive if self.record.known.status == TaskStatus::Running => None,
+            _ => Some(self.prepare(liveness).await?),
+        };
+        let (client, events) = client::connect(&self.dir).await.map_err(StartFailure::shim)?;
+        match prepared {
+            Some(prepared) => {
+                self.start_logs().await?;
+                self.pending = prepared.containers;
+            }
+            None => {
+                for container in &self.record.task.containers {
+                    self.shippers.resume(&self.record, container, &self.dir);
+                }
+            }
+        }
+        self.look(&client).await;
+        Ok(Live { client, events })
+    }
+
+    /// Takes over what the shim has.
+    pub(super) async fn look(&mut self, client: &Client) {
+        // A shim that does not answer closes the connection too, which is heard of there.
+        let states = client.state().await.map(|state| state.containers).unwrap_or_default();
+        for state in states {
+            match state.status {
+                Status::Running { started_at_ms, .. } => self.found_running(client, &state.name, started_at_ms),
+                Status::Stopped(exit) => self.container_exited(client, &state.name, &exit).await,
+                // Its start is still to come, or, when the task is to end, its end.
+                Status::Created { .. } => {}
+            }
+        }
+    }
+
+    fn found_running(&mut self, client: &Client, name: &str, started_at_ms: u64) {
+        self.pending.retain(|spec| spec.name != name);
+        let now_ms = u64::try_from(Timestamp::now().as_millis()).unwrap_or(0);
+        let ago = Duration::from_millis(now_ms.saturating_sub(started_at_ms));
+        let started = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
+        self.container_started(client, name, started);
+    }
+
+    async fn prepare(&mut self, liveness: Liveness) -> Result<Prepared, StartFailure> {
+        self.record.known.pull_started_at.get_or_insert_with(Timestamp::now);
+        let mut stop = self.desired.clone();
+        // Only the pull is cut short: it is long, and leaves nothing that the clean-up could miss.
+        let images = tokio::select! {
+            biased;
+            _ = stop.wait_for(|desired| *desired == DesiredStatus::Stopped) => return Err(StartFailure::StopRequested),
+            images = prepare::images(&self.host, &self.record.task) => images?,
+        };
+        self.record.known.pull_stopped_at.get_or_insert_with(Timestamp::now);
+        for (container, image) in self.record.known.containers.iter_mut().zip(&images) {
+            container.image_digest = Some(image.digest.clone());
+        }
+        // A shim that is alive was started with the network that is noted. It has mounts of its own, and would not see a
+        // network namespace that is bound later.
+        if liveness == Liveness::NeverStarted || self.record.network.is_none() {
+            let network = prepare::network(&self.host, &self.record.task).await?;
+            for container in &mut self.record.known.containers {
+                let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
+                container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
+            }
+            self.record.network = Some(network);
+            self.record.shim_spawned = true;
+            // Neither network nor shim outlives the machine.
+            self.record.save_until_reboot(&self.dir).map_err(StartFailure::record)?;
+        }
+        if liveness == Liveness::NeverStarted {
+            self.spawn_shim().await?;
+        }
+        prepare::storage(&self.record.task, &self.dir).await?;
+        prepare::containers(&self.host, &self.record, &self.dir, &images)
+    }
+
+    async fn spawn_shim(&self) -> Result<(), StartFailure> {
+        let spec = TaskSpec {
+            task_id: self.record.id().to_owned(),
+            socket: self.host.run_dir.join("shim").join(format!("{}.sock", self.record.id())),
+            runtime_dir: self.host.run_dir.join("shim").join(self.record.id()),
+            cgroup: format!("{}/{}", self.host.cgroup, self.record.id()),
+            shared_pid_namespace: self.record.task.pid_mode.as_deref() == Some("task"),
+            shared_ipc_namespace: self.record.task.ipc_mode.as_deref() == Some("task"),
+            resources: prepare::task_resources(&self.record.task),
+        };
+        client::spawn(&self.host.exe, &self.dir, &spec).await.map_err(StartFailure::shim)
+    }
+
+    async fn start_logs(&mut self) -> Result<(), StartFailure> {
+        for container in &self.record.task.containers {
+            let started = self.shippers.start(&self.record, container, &self.dir).await;
+            started.map_err(|error| StartFailure::logs(&container.name, &error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The next step of a task's containers: start, restart, stop, in the order that they ask for.
+
+use std::time::Duration;
+
+use estiva_agent_protocol::task::{Container, RestartPolicy};
+use estiva_planning::dependency::{Condition, Progress, Wait, next_to_stop, wait};
+use estiva_planning::lifecycle::{ContainerStatus, HealthStatus, TaskStatus};
+use estiva_shim::client::Client;
+use estiva_shim::spec::ContainerSpec;
+use estiva_shim::status::Exit;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Driver;
+use crate::engine::failure::{StartFailure, with_sources};
+use crate::engine::health::Monitor;
+use crate::engine::translate::docker_config;
+
+/// From SIGTERM to SIGKILL where the task definition does not say: ECS's default.
+const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a container must have run to be started again: ECS's default for `restartAttemptPeriod`.
+const RESTART_ATTEMPT_PERIOD_DEFAULT: Duration = Duration::from_secs(300);
+
+/// What a container waits for: its dependencies, and the containers that it is linked to.
+fn conditions(container: &Container) -> impl Iterator<Item = (&str, Condition)> {
+    let depends = container.depends_on.iter().map(|it| {
+        // A condition of a newer API than this agent's: at least it must run.
+        (it.container_name.as_str(), Condition::parse(&it.condition).unwrap_or(Condition::Start))
+    });
+    let links = container.links.iter().filter_map(|link| Some((link.split(':').next()?, Condition::Start)));
+    depends.chain(links)
+}
+
+impl Driver {
+    /// Starts every container that need not wait any longer.
+    pub(super) async fn start_next(&mut self, client: &Client) -> Result<(), StartFailure> {
+        if self.pending.is_empty() && self.record.known.status >= TaskStatus::Running {
+            return Ok(());
+        }
+        let mut any = false;
+        while let Some(place) = self.next_startable()? {
+            let spec = self.pending.remove(place);
+            self.start_container(client, &spec).await?;
+            any = true;
+        }
+        if self.pending.is_empty() && self.record.known.status < TaskStatus::Running {
+            self.set_running()
+        } else {
+            if any {
+                self.publish_until_reboot();
+            }
+            Ok(())
+        }
+    }
+
+    /// The first of [`Self::pending`] whose conditions hold; an error once one of them never will.
+    fn next_startable(&self) -> Result<Option<usize>, StartFailure> {
+        for (place, spec) in self.pending.iter().enumerate() {
+            let Some(definition) = self.definition(&spec.name) else { continue };
+            let mut ready = true;
+            for (other, condition) in conditions(definition) {
+                match self.progress(other).map_or(Wait::Over, |progress| wait(condition, progress)) {
+                    Wait::Over => {}
+                    Wait::Goes => ready = false,
+                    Wait::Vain => return Err(self.vain(&spec.name, other, condition)),
+                }
+            }
+            if ready {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    fn progress(&self, name: &str) -> Option<Progress> {
+        let known = self.container(name)?;
+        let start_timeout = self.definition(name)?.start_timeout.filter(|seconds| *seconds > 0);
+        let since = self.started.get(name);
+        let timed_out = start_timeout
+            .zip(since)
+            .is_some_and(|(seconds, since)| since.elapsed() >= Duration::from_secs(seconds.into()));
+        Some(Progress {
+            status: known.status,
+            started: known.status == ContainerStatus::Running || known.exit_code.is_some(),
+            exit_code: known.exit_code,
+            health: known.health,
+            timed_out,
+        })
+    }
+
+    fn vain(&self, container: &str, other: &str, condition: Condition) -> StartFailure {
+        let known = self.container(other);
+        let fact = match known.and_then(|known| known.exit_code) {
+            Some(code) => format!("it exited with code {code}"),
+            None if known.is_some_and(|known| known.status == ContainerStatus::Stopped) => {
+                "it did not start".to_owned()
+            }
+            None => "its startTimeout is over".to_owned(),
+        };
+        let condition = condition.as_str();
+        let reason = format!("container {container} waits for {condition} of container {other}, but {fact}");
+        StartFailure::Dependency { container: container.to_owned(), reason }
+    }
+
+    /// When a container that another waits for will have had its start time-out.
+    pub(super) fn next_start_timeout(&self) -> Option<Instant> {
+        if self.pending.is_empty() || self.stopping {
+            return None;
+        }
+        let timeouts = self.started.iter().filter_map(|(name, since)| {
+            let seconds = self.definition(name)?.start_timeout.filter(|seconds| *seconds > 0)?;
+            Some(*since + Duration::from_secs(seconds.into()))
+        });
+        timeouts.filter(|deadline| *deadline > Instant::now()).min()
+    }
+
+    async fn start_container(&mut self, client: &Client, spec: &ContainerSpec) -> Result<(), StartFailure> {
+        let refused = |error| StartFailure::container(&spec.name, error);
+        // What is there already was created before the agent's end.
+        let there = client.state().await.map_err(StartFailure::shim)?;
+        if !there.containers.iter().any(|state| state.name == spec.name) {
+            client.create(spec).await.map_err(refused)?;
+        }
+        client.start(&spec.name).await.map_err(refused)?;
+        self.container_started(client, &spec.name, Instant::now());
+        Ok(())
+    }
+
+    /// The container runs since `since`.
+    pub(super) fn container_started(&mut self, client: &Client, name: &str, since: Instant) {
+        self.started.insert(name.to_owned(), since);
+        let Some(known) = self.container_mut(name) else { return };
+        known.status = known.status.max(ContainerStatus::Running);
+        let ago = i64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+        known.started_at = Some(estiva_model::Timestamp(estiva_model::Timestamp::now().as_millis() - ago));
+        let status = known.health;
+        let check =
+            self.definition(name).and_then(|it| docker_config(it).ok()).and_then(|(config, _)| config.healthcheck);
+        let Some(check) = check else { return };
+        if self.monitors.contains_key(name) {
+            return;
+        }
+        let monitor = Monitor {
+            dir: self.dir.clone(),
+            client: client.clone(),
+            execs: self.execs.clone(),
+            container: name.to_owned(),
+            check,
+            status,
+            started: since,
+            news: self.health.0.clone(),
+        };
+        self.monitors.insert(name.to_owned(), tokio::spawn(monitor.run()).abort_handle());
+    }
+
+    pub(super) fn stop_monitor(&mut self, name: &str) {
+        if let Some(monitor) = self.monitors.remove(name) {
+            monitor.abort();
+        }
+    }
+
+    pub(super) fn stop_monitors(&mut self) {
+        for name in self.container_names() {
+            self.stop_monitor(&name);
+        }
+    }
+
+    /// Starts an ended container again if its policy says so; otherwise it is over with it.
+    pub(super) async fn container_exited(&mut self, client: &Client, name: &str, exit: &Exit) {
+        self.pending.retain(|spec| spec.name != name);
+        if self.container(name).is_none_or(|it| it.status == ContainerStatus::Stopped) {
+            return;
+        }
+        if !self.stopping && self.restarts(name, exit) {
+            self.stop_monitor(name);
+            info!(task = self.record.id(), container = name, exit_code = exit.code, "the container is restarted");
+            match client.restart(name).await {
+                Ok(_) => {
+                    if let Some(known) = self.container_mut(name) {
+                        known.restarts += 1;
+                        known.health = HealthStatus::Unknown;
+                    }
+                    self.container_started(client, name, Instant::now());
+                    return self.publish_until_reboot();
+                }
+                Err(error) => {
+                    let reason = format!("CannotStartContainerError: not restarted: {}", with_sources(&error));
+                    return self.container_stopped(name, Some(exit), Some(reason));
+                }
+            }
+        }
+        self.container_stopped(name, Some(exit), None);
+    }
+
+    fn restarts(&self, name: &str, exit: &Exit) -> bool {
+        let policy = self.definition(name).and_then(|it| it.restart_policy.as_ref()).filter(|policy| policy.enabled);
+        let Some(policy) = policy else { return false };
+        // The agent's own clock, which nobody sets; the shim's where the agent was away.
+        let by_clocks = exit.at_ms.saturating_sub(exit.started_at_ms.unwrap_or(exit.at_ms));
+        let ran = self.started.get(name).map_or(Duration::from_millis(by_clocks), Instant::elapsed);
+        !policy.ignored_exit_codes.contains(&exit.code) && ran >= restart_attempt_period(policy)
+    }
+
+    /// Tells every running container to stop that no other running one depends on.
+    pub(super) async fn stop_next(&mut self, client: &Client) {
+        let containers = &self.record.task.containers;
+        let runs =
+            |it: &Container| self.container(&it.name).is_some_and(|known| known.status == ContainerStatus::Running);
+        let running: Vec<bool> = containers.iter().map(runs).collect();
+        let depends = |one: usize, other: usize| match (containers.get(one), containers.get(other)) {
+            (Some(one), Some(other)) => conditions(one).any(|(name, _)| name == other.name),
+            _ => false,
+        };
+        let next: Vec<Container> = next_to_stop(&running, depends)
+            .into_iter()
+            .filter_map(|place| containers.get(place).filter(|it| !self.told.contains(&it.name)).cloned())
+            .collect();
+        for container in next {
+            let timeout = container.stop_timeout.map_or(STOP_TIMEOUT_DEFAULT, |s| Duration::from_secs(s.into()));
+            // A check that fails while the program ends says nothing.
+            self.stop_monitor(&container.name);
+            if let Err(error) = client.stop(&container.name, None, timeout).await {
+                let error: &dyn std::error::Error = &error;
+                warn!(task = self.record.id(), container = container.name, error, "cannot stop the container");
+            }
+            self.told.insert(container.name);
+        }
+    }
+
+    /// What has not been started never will be.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending.clear();
+        for container in &mut self.record.known.containers {
+            if container.status == ContainerStatus::Pending {
+                container.status = ContainerStatus::Stopped;
+            }
+        }
+    }
+
+    pub(super) fn definition(&self, name: &str) -> Option<&Container> {
+        self.record.task.containers.iter().find(|it| it.name == name)
+    }
+}
+
+fn restart_attempt_period(policy: &RestartPolicy) -> Duration {
+    match policy.restart_attempt_period {
+        0 => RESTART_ATTEMPT_PERIOD_DEFAULT,
+        seconds => Duration::from_secs(seconds.into()),
+    }
+}
