@@ -11,7 +11,11 @@ from installation import ROOT, Installation
 sys.path.insert(0, str(ROOT / "tools"))
 from oci_image import write_image  # noqa: E402
 
-APPLETS = ["sh", "cat", "echo", "env", "head", "id", "ip", "kill", "ls", "nc", "pwd", "readlink", "seq", "sleep", "tail", "true", "wget"]
+APPLETS = [
+    "cat", "date", "dd", "echo", "env", "find", "grep", "head", "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo",
+    "mknod", "mount", "mv", "nc", "nsenter", "ps", "pwd", "readlink", "rm", "seq", "sh", "sleep", "stat", "stty",
+    "tail", "touch", "tr", "true", "unshare", "wc", "wget", "yes",
+]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """One installation of Estiva of the tests' own, driven as users would: the binary, the AWS CLI, boto3."""
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -38,16 +39,26 @@ def eventually(check, timeout=20.0, interval=0.02):
 
 
 class Installation:
-    def __init__(self, data):
+    def __init__(self, data, binary=BINARY):
         self.data = Path(data)
+        self.binary = binary
         self.port = free_port()
 
     @property
     def endpoint(self):
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def name(self):
+        """What the kernel's objects of the installation are called by."""
+        return hashlib.sha256(str(self.data.resolve()).encode()).hexdigest()[:12]
+
+    @property
+    def run_dir(self):
+        return Path("/run/estiva") / self.name
+
     def estiva(self, *arguments, check=True, **options):
-        command = [BINARY, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *arguments]
+        command = [self.binary, "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
         if check:
             assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}{self.log()}"

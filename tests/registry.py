@@ -9,14 +9,17 @@ import threading
 
 
 class Registry:
-    """Serves the images of OCI layouts under /v2/; `requests` are the paths asked for, in order."""
+    """Serves the images of OCI layouts under /v2/; `requests` are the paths asked for, in order, `authorizations` what
+    came with them."""
 
     def __init__(self):
         self.blobs = {}
         self.tags = {}
         self.requests = []
+        self.authorizations = []
         self.password = None
         self.token_service = False
+        self.realm = None
         self.cut_once = set()
         self.corrupt = set()
         self.redirect_to = None
@@ -64,10 +67,12 @@ class Registry:
             request.close_connection = True
             return None
         self.requests.append(request.path)
+        self.authorizations.append(request.headers.get("Authorization"))
         if request.path.startswith("/token"):
             return self.send(request, 200, json.dumps({"token": "a-token"}).encode())
         if self.token_service and request.headers.get("Authorization") != "Bearer a-token":
-            challenge = f'Bearer realm="http://{self.host}/token",service="test"'
+            realm = self.realm or f"http://{self.host}/token"
+            challenge = f'Bearer realm="{realm}",service="test"'
             return self.send(request, 401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {"WWW-Authenticate": challenge})
         if self.password and request.headers.get("Authorization") != "Basic " + base64.b64encode(self.password).decode():
             return self.send(request, 401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {"WWW-Authenticate": "Basic"})

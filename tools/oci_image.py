@@ -63,32 +63,50 @@ def layer_tar(files, links):
 
 
 def write_image(out, name, files, links=(), **config):
-    """Writes the layout to `out`; `config` is the image's config, such as Entrypoint, Cmd, Env."""
-    layer = layer_tar(files, links)
-    compressed = gzip.compress(layer, compresslevel=1, mtime=0)
+    """Writes an image of one layer to `out`; `config` is the image's config, such as Entrypoint, Cmd, Env."""
+    write_layout(out, name, [pack(layer_tar(files, links))], **config)
+
+
+def pack(layer):
+    """A layer as images have it: the digest of its tar, and the tar compressed."""
+    return digest(layer), gzip.compress(layer, compresslevel=1, mtime=0)
+
+
+def documents(layers, **config):
+    """The manifest and the configuration of an image of packed layers."""
     config.setdefault("Env", ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
     image_config = json.dumps(
         {
             "architecture": ARCHITECTURES[platform.machine()],
             "os": "linux",
             "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
+            "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in layers]},
         }
     ).encode()
-    manifest = json.dumps(
+    return manifest(image_config, [blob for _, blob in layers]), image_config
+
+
+def manifest(image_config, blobs):
+    """The manifest over a configuration and compressed layers."""
+    return json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor(CONFIG, image_config),
-            "layers": [descriptor(LAYER, compressed)],
+            "layers": [descriptor(LAYER, blob) for blob in blobs],
         }
     ).encode()
+
+
+def write_layout(out, name, layers, **config):
+    """Writes an image of packed layers to `out`."""
+    document, image_config = documents(layers, **config)
     annotations = {"org.opencontainers.image.ref.name": name}
-    index = {"schemaVersion": 2, "manifests": [descriptor(MANIFEST, manifest, annotations=annotations)]}
+    index = {"schemaVersion": 2, "manifests": [descriptor(MANIFEST, document, annotations=annotations)]}
     with tarfile.open(out, "w") as archive:
         add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         add(archive, "index.json", json.dumps(index).encode())
-        for blob in (image_config, compressed, manifest):
+        for blob in (image_config, document, *(blob for _, blob in layers)):
             add(archive, "blobs/sha256/" + digest(blob).partition(":")[2], blob)
 
 

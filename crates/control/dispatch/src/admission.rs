@@ -42,6 +42,11 @@ pub(crate) fn instance(
     Ok(row)
 }
 
+/// The caller has no business here.
+pub(crate) fn refused(message: &str) -> Refusal {
+    refusal("AccessDeniedException", message)
+}
+
 /// There is no room for one more session.
 pub(crate) fn too_many() -> Refusal {
     let body = json!({ "ServerException": "There are too many sessions." }).to_string();

@@ -7,6 +7,7 @@
 mod admission;
 mod assignments;
 mod connections;
+mod exec;
 mod feeds;
 mod manifest;
 mod payload;
@@ -21,7 +22,7 @@ mod tests;
 use std::sync::Arc;
 
 use estiva_store::{Store, StoreError};
-use estiva_wire::server::UpgradeHandler;
+use estiva_wire::server::{TokenUpgradeHandler, UpgradeHandler};
 
 pub use feeds::Feeds;
 use sessions::{SESSIONS_MAX, Sessions};
@@ -34,6 +35,7 @@ impl Dispatch {
     /// Over a store that has the tables of ECS. Sessions of a former process are gone: no instance is connected now.
     pub async fn open(store: Store, feeds: Feeds) -> Result<Self, StoreError> {
         connections::reset(&store).await?;
+        estiva_ecs::exec_session::end_all(&store).await?;
         Ok(Self(Arc::new(Sessions::new(store, feeds, SESSIONS_MAX))))
     }
 
@@ -50,6 +52,16 @@ impl Dispatch {
     /// Serves [`estiva_agent_protocol::TCS_PATH`].
     pub fn tcs(&self) -> Arc<dyn UpgradeHandler> {
         Arc::new(telemetry::Tcs(Arc::clone(&self.0)))
+    }
+
+    /// Serves [`estiva_agent_protocol::EXEC_PATH`]: the nodes' ends of sessions with programs in containers.
+    pub fn exec(&self) -> Arc<dyn UpgradeHandler> {
+        Arc::new(exec::NodeEnd(Arc::clone(&self.0)))
+    }
+
+    /// Serves `/v1/data-channel/*`: the callers' ends.
+    pub fn data_channel(&self) -> Arc<dyn TokenUpgradeHandler> {
+        Arc::new(exec::CallerEnd(Arc::clone(&self.0)))
     }
 
     /// Ends every session, those that are still to come included: the server is going down.

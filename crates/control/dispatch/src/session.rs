@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_agent_protocol::acs::{
-    AgentMessage, Heartbeat, Notice, Payload, ServerMessage, TaskManifest, TaskStopVerification,
+    AgentMessage, Heartbeat, Notice, Payload, ServerMessage, StartSession, TaskManifest, TaskStopVerification,
     TaskStopVerificationAck,
 };
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use estiva_ecs::exec_session::table::ExecSessionRow;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
@@ -111,6 +112,11 @@ impl Session {
                     }
                     let batches = self.assignments.news(&view, &dirty);
                     self.send(&mut socket, batches).await?;
+                    for id in &dirty.exec_sessions {
+                        if let Some(message) = start_session(&view, id) {
+                            socket.send(message.encode()).await?;
+                        }
+                    }
                     if std::mem::take(&mut manifest_due) {
                         socket.send(self.manifest().encode()).await?;
                     }
@@ -214,6 +220,17 @@ impl Session {
     fn cluster_arn(&self) -> String {
         self.instance.scope.arn(format!("cluster/{}", self.instance.cluster))
     }
+}
+
+fn start_session(view: &Snapshot, id: &str) -> Option<ServerMessage> {
+    let row = view.get::<ExecSessionRow>(id)?;
+    Some(ServerMessage::StartSession(StartSession {
+        session_id: row.id.clone(),
+        task_arn: row.task_arn.clone(),
+        container_name: row.container.clone(),
+        command: row.command.clone(),
+        log_group: row.log_group.clone().unwrap_or_default(),
+    }))
 }
 
 fn notice(message: &str) -> Notice {

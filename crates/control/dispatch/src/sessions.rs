@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::exec::Exchange;
 use crate::feeds::Feeds;
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use estiva_ecs::exec_session::table::ExecSessionRow;
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Row, Snapshot, Store, WatchError};
@@ -19,6 +21,7 @@ const DIRTY_TASKS_MAX: usize = 1024;
 pub(crate) struct Sessions {
     pub store: Store,
     pub feeds: Feeds,
+    pub exchange: Exchange,
     by_instance: Mutex<HashMap<String, Registered>>,
     next_id: AtomicU64,
     newest_generation: AtomicI64,
@@ -45,6 +48,8 @@ pub(crate) struct Dirty {
     pub all: bool,
     /// Keys of tasks.
     pub tasks: BTreeSet<String>,
+    /// Ids of sessions with programs in containers that are to be opened.
+    pub exec_sessions: BTreeSet<String>,
     /// The container instance itself.
     pub instance: bool,
     /// Another session has taken over.
@@ -105,6 +110,7 @@ impl Sessions {
         Self {
             store,
             feeds,
+            exchange: Exchange::default(),
             by_instance: Mutex::default(),
             next_id: AtomicU64::new(1),
             newest_generation: AtomicI64::new(0),
@@ -185,6 +191,10 @@ impl Sessions {
         for change in changes {
             if let Some(instance) = instance_of_task(&view, change) {
                 self.mark(&instance, |dirty| dirty.add(&change.key));
+            } else if let Some(session) = new_exec_session(change) {
+                self.mark(&session.container_instance_key, |dirty| {
+                    dirty.exec_sessions.insert(change.key.to_string());
+                });
             } else if is_end_of_instance(change) {
                 self.mark(&change.key, |dirty| dirty.instance = true);
             }
@@ -219,6 +229,12 @@ fn instance_of_task(view: &Snapshot, change: &Change) -> Option<String> {
         return None;
     }
     view.get::<TaskRow>(&status.key()).map(|row| row.container_instance_key())
+}
+
+/// A session that was just asked for.
+fn new_exec_session(change: &Change) -> Option<Arc<ExecSessionRow>> {
+    let session = change.row::<ExecSessionRow>()?;
+    session.after.filter(|_| session.before.is_none())
 }
 
 /// Whether a container instance is no more.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod container_instance;
 mod error;
 mod estiva_api;
+pub mod exec_session;
 mod failure;
 mod name;
 mod page;
@@ -40,6 +41,7 @@ pub fn tables(schema: Schema) -> Schema {
         .table::<container_instance::table::ConnectionRow>()
         .table::<container_instance::table::ReservationRow>()
         .table::<container_instance::table::AddressRow>()
+        .table::<exec_session::table::ExecSessionRow>()
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use estiva_schema::Request;
 use estiva_store::Store;
 
 use crate::task::usage::Usages;
-use crate::{account_setting, attribute, capacity_provider, cluster, container_instance, tag, task, task_definition};
+use crate::{
+    account_setting, attribute, capacity_provider, cluster, container_instance, exec_session, tag, task,
+    task_definition,
+};
 
 /// What an installation decides about its ECS.
 #[derive(Debug, Clone)]
@@ -340,5 +343,12 @@ impl Ecs for EcsService {
         request: Request<types::UpdateContainerAgentRequest>,
     ) -> Result<types::UpdateContainerAgentResponse, Error> {
         container_instance::handlers::update_agent(self, &request)
+    }
+
+    async fn execute_command(
+        &self,
+        request: Request<types::ExecuteCommandRequest>,
+    ) -> Result<types::ExecuteCommandResponse, Error> {
+        exec_session::handlers::execute(self, request).await
     }
 }

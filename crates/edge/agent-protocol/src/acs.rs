@@ -14,6 +14,8 @@ messages! {
         Payload(Payload) = "PayloadMessage",
         /// Fresh credentials of a running task.
         Credentials(CredentialsMessage) = "IAMRoleCredentialsMessage",
+        /// A session with a program in a container is to be opened; Estiva's own message.
+        StartSession(StartSession) = "StartSessionMessage",
         /// A network interface that a task is about to use.
         AttachTaskNetworkInterfaces(AttachTaskNetworkInterfaces) = "AttachTaskNetworkInterfacesMessage",
         /// Every task that the node ought to have.
@@ -94,6 +96,19 @@ wire_structs! {
         role_type: String,
         /// The secret part.
         role_credentials: Option<Credentials>,
+    }
+    /// A program to run in a container, with whoever asked for it at the other end of a WebSocket.
+    StartSession {
+        /// Names the session, also where the node connects to.
+        session_id: String,
+        /// The task.
+        task_arn: String,
+        /// The container's name.
+        container_name: String,
+        /// The program and its arguments, as a shell would split them.
+        command: String,
+        /// Where the session's output is written too; empty is nowhere.
+        log_group: String,
     }
     /// Network interfaces of a task in network mode awsvpc.
     AttachTaskNetworkInterfaces {

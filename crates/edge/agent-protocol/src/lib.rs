@@ -12,5 +12,7 @@ pub use frame::{FRAME_BYTES_MAX, FrameError};
 
 /// The path under the ACS endpoint at which a node opens its session.
 pub const ACS_PATH: &str = "/acs/ws";
+/// The path at which a node opens its end of a session with a program in a container.
+pub const EXEC_PATH: &str = "/exec/ws";
 /// The path under the telemetry endpoint at which a node opens its session.
 pub const TCS_PATH: &str = "/tcs/ws";

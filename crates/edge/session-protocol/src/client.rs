@@ -129,6 +129,12 @@ impl Client {
         if self.phase == Phase::Open { self.link.send_data(PayloadType::Output, bytes, now) } else { 0 }
     }
 
+    /// Says that nothing more will be typed: an input of no bytes, which the plugin never sends. For servers that are known to
+    /// understand it.
+    pub fn end_input(&mut self, now: Instant) -> Result<(), SendError> {
+        self.send(PayloadType::Output, Vec::new(), now)
+    }
+
     /// Tells the terminal's size: at the start, and whenever it changes.
     pub fn size(&mut self, size: Size, now: Instant) -> Result<(), SendError> {
         self.send(PayloadType::Size, payload::encode(&size), now)

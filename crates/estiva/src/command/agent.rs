@@ -1,5 +1,7 @@
 //! `estiva agent`: one node.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use estiva_agent::{Agent, AgentError, ImagePullBehavior, NodeOptions};
@@ -41,6 +43,12 @@ pub struct NodeSettings {
     /// A registry to speak to without TLS, as HOST[:PORT]; those on loopback always may be
     #[arg(long = "insecure-registry", value_name = "HOST")]
     insecure_registries: Vec<String>,
+    /// How often images that nobody uses are looked for; 0s is never
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration, env = "ECS_IMAGE_CLEANUP_INTERVAL")]
+    image_cleanup_interval: Duration,
+    /// For how long nobody must have used a pulled image before it is removed, as long as there is room
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration, env = "ECS_IMAGE_MINIMUM_CLEANUP_AGE")]
+    image_minimum_cleanup_age: Duration,
 }
 
 /// As AWS's agent names them.
@@ -64,8 +72,16 @@ impl NodeSettings {
         behavior
             .into_iter()
             .chain(self.insecure_registries.iter().map(|host| format!("--insecure-registry={host}")))
+            .chain([
+                format!("--image-cleanup-interval={}", in_words(self.image_cleanup_interval)),
+                format!("--image-minimum-cleanup-age={}", in_words(self.image_minimum_cleanup_age)),
+            ])
             .collect()
     }
+}
+
+fn in_words(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -122,6 +138,8 @@ fn agent_options(
         fargate: options.fargate,
         image_pull_behavior: options.settings.image_pull_behavior.into(),
         insecure_registries: options.settings.insecure_registries.clone(),
+        image_cleanup_interval: options.settings.image_cleanup_interval,
+        image_minimum_cleanup_age: options.settings.image_minimum_cleanup_age,
     })
 }
 

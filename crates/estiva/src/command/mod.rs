@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod down;
 pub mod env;
+pub mod exec;
 pub mod image;
 pub mod server;
 pub mod status;
 pub mod task;
+pub mod top;
 pub mod up;

@@ -105,7 +105,9 @@ async fn serve_until_told(
         .service(Arc::new(estiva_api_logs::Endpoint(Arc::new(logs.clone()))))
         .service(iam.sts())
         .upgrade(estiva_agent_protocol::ACS_PATH, "ecs", dispatch.acs())
-        .upgrade(estiva_agent_protocol::TCS_PATH, "ecs", dispatch.tcs());
+        .upgrade(estiva_agent_protocol::TCS_PATH, "ecs", dispatch.tcs())
+        .upgrade(estiva_agent_protocol::EXEC_PATH, "ecs", dispatch.exec())
+        .token_upgrade("/v1/data-channel/*", dispatch.data_channel());
 
     if settings.throttle {
         edge = edge.throttled(Throttle::new(estiva_ecs::throttling::bucket_of));

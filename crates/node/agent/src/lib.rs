@@ -8,6 +8,8 @@ mod capacity;
 mod endpoint;
 mod engine;
 mod error;
+mod exec;
+mod image_cleanup;
 mod logs;
 mod node;
 mod offline;
@@ -16,6 +18,7 @@ mod registration;
 mod session;
 
 pub use error::AgentError;
+pub use exec::{PIPE_CLIENT, TERMINAL_CLIENT};
 pub use node::Agent;
 pub use offline::stop_all_tasks;
 pub use options::{ImagePullBehavior, NodeOptions, Options};

@@ -10,6 +10,7 @@ use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 use crate::engine::{ControlPlane, Engine, Host};
 use crate::error::AgentError;
+use crate::image_cleanup;
 use crate::options::Options;
 use crate::registration::{self, Registration};
 use crate::session::acs::AcsSession;
@@ -50,6 +51,7 @@ impl Agent {
         tokio::select! {
             () = shutdown => Ok(()),
             never = self.endpoint.run(Arc::clone(&self.host), self.engine.clone(), self.control_plane.clone()) => match never {},
+            never = image_cleanup::run(&self.options, &self.host) => match never {},
             result = self.serve(ready) => result,
         }
     }

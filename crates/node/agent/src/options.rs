@@ -1,6 +1,7 @@
 //! What an agent is told at start.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use estiva_image::PullPolicy;
 use estiva_model::Region;
@@ -40,6 +41,10 @@ pub struct Options {
     pub image_pull_behavior: ImagePullBehavior,
     /// Registries that are spoken to without TLS, as `host[:port]`; those on loopback always may be.
     pub insecure_registries: Vec<String>,
+    /// How often images that nobody uses are looked for; zero is never.
+    pub image_cleanup_interval: Duration,
+    /// For how long nobody must have used one before it goes, as long as there is room.
+    pub image_minimum_cleanup_age: Duration,
 }
 
 /// When images are pulled: `ECS_IMAGE_PULL_BEHAVIOR` of AWS's agent.

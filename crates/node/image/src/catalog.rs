@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::directory::{Directory, Temporary, file_names, read_json, remove_file, write_json, write_json_until_reboot};
+use crate::directory::{
+    Directory, Temporary, file_names, modified, read_json, remove_file, touch, write_json, write_json_until_reboot,
+};
 use crate::error::{FileError, LeaseError, RemoveError};
 use crate::images::{Image, Source};
 use crate::layers;
@@ -31,6 +33,31 @@ pub(crate) struct NameRecord {
     pub remote: Option<Digest>,
     pub created_at_ms: i64,
     pub source: Source,
+    /// Pulled with credentials that were somebody's own: to others the registry may refuse it.
+    #[serde(default)]
+    pub private: bool,
+}
+
+/// Where what a name stands for comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Provenance {
+    pub source: Source,
+    /// See [`NameRecord::remote`].
+    pub remote: Option<Digest>,
+    /// See [`NameRecord::private`].
+    pub private: bool,
+}
+
+impl Provenance {
+    /// A file.
+    pub fn imported() -> Self {
+        Self { source: Source::Imported, remote: None, private: false }
+    }
+
+    /// A registry.
+    pub fn pulled(remote: Digest, private: bool) -> Self {
+        Self { source: Source::Pulled, remote: Some(remote), private }
+    }
 }
 
 /// An image's configuration and layers.
@@ -44,6 +71,9 @@ pub(crate) struct ImageRecord {
     pub diff_ids: Vec<Digest>,
     /// What the layers take on the disk.
     pub size_bytes: u64,
+    /// What each of them takes.
+    #[serde(default)]
+    pub layer_bytes: BTreeMap<Digest, u64>,
 }
 
 impl ImageRecord {
@@ -55,9 +85,10 @@ impl ImageRecord {
         diff_ids: Vec<Digest>,
     ) -> Result<Self, FileError> {
         let distinct: BTreeSet<&Digest> = diff_ids.iter().collect();
-        let sizes = distinct.into_iter().map(|digest| layers::disk_bytes(&directory.layer(digest)));
-        let size_bytes = sizes.sum::<Result<u64, _>>()?;
-        Ok(Self { digest, config, diff_ids, size_bytes })
+        let measured = |id: &Digest| Ok((id.clone(), layers::disk_bytes(&directory.layer(id))?));
+        let layer_bytes = distinct.into_iter().map(measured).collect::<Result<BTreeMap<_, _>, _>>()?;
+        let size_bytes = layer_bytes.values().sum();
+        Ok(Self { digest, config, diff_ids, size_bytes, layer_bytes })
     }
 }
 
@@ -66,14 +97,13 @@ impl ImageRecord {
 pub(crate) struct Catalog(pub Directory);
 
 impl Catalog {
-    /// Lets a name stand for an image whose layers are claimed. Gives what it stands for now, and whether that takes the
-    /// name from another image. Blocks.
+    /// Lets a name stand for an image whose layers are claimed, and which is used now. Gives what it stands for now, and
+    /// whether that takes the name from another image. Blocks.
     pub fn name(
         &self,
         reference: &Reference,
         record: &ImageRecord,
-        source: Source,
-        remote: Option<Digest>,
+        provenance: &Provenance,
     ) -> Result<(NameRecord, bool), FileError> {
         let _together = self.0.lock_shared()?;
         write_json(&self.image_file(&record.digest), record)?;
@@ -81,9 +111,10 @@ impl Catalog {
             reference: reference.to_string(),
             familiar: reference.familiar(),
             digest: record.digest.clone(),
-            remote,
+            remote: provenance.remote.clone(),
             created_at_ms: now_ms(),
-            source,
+            source: provenance.source,
+            private: provenance.private,
         };
         let file = self.name_file(&name.reference);
         let before = read_json::<NameRecord>(&file)?;
@@ -91,26 +122,48 @@ impl Catalog {
         Ok((name, before.is_some_and(|before| before.digest != record.digest)))
     }
 
-    /// What a reference stands for: by its name, or by a digest of which the name does not matter.
+    /// What a reference stands for: by its name, or by a digest of which the name does not matter. What was private under
+    /// another name is not found so: any registry, or one that is not there, could be named to come by it.
     pub fn by_reference(&self, reference: &Reference) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
         let name = read_json::<NameRecord>(&self.name_file(&reference.to_string()))?;
         match (name, &reference.digest) {
             (Some(name), _) => self.with_image(name),
-            (None, Some(digest)) => self.by_digest(digest),
+            (None, Some(digest)) => self.by_name_that(|name| name.digest == *digest && !name.private),
             (None, None) => Ok(None),
         }
     }
 
     /// An image by its manifest's digest.
     pub fn by_digest(&self, digest: &Digest) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
-        let name = self.names()?.into_iter().find(|name| name.digest == *digest);
+        self.by_name_that(|name| name.digest == *digest)
+    }
+
+    fn by_name_that(
+        &self,
+        is_it: impl FnMut(&NameRecord) -> bool,
+    ) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
+        let name = self.names()?.into_iter().find(is_it);
         name.map_or(Ok(None), |name| self.with_image(name))
     }
 
     fn with_image(&self, name: NameRecord) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
-        // With a layer missing it is as good as gone: somebody has removed it, or the disk has lost it.
-        let whole = |record: &ImageRecord| record.diff_ids.iter().all(|digest| self.0.layer(digest).exists());
-        Ok(self.image(&name.digest)?.filter(whole).map(|record| (name, record)))
+        Ok(self.image(&name.digest)?.filter(|record| self.is_whole(record)).map(|record| (name, record)))
+    }
+
+    /// With a layer missing it is as good as gone: somebody has removed it, or the disk has lost it.
+    fn is_whole(&self, record: &ImageRecord) -> bool {
+        record.diff_ids.iter().all(|digest| self.0.layer(digest).exists())
+    }
+
+    /// Uses an image that was found. Whether it is still there: if so, a clean-up leaves it for now. Blocks shortly.
+    pub fn use_now(&self, record: &ImageRecord) -> Result<bool, FileError> {
+        let _together = self.0.lock_shared()?;
+        Ok(self.is_whole(record) && touch(&self.image_file(&record.digest))?)
+    }
+
+    /// When an image was last used; `None` if it is not there.
+    pub fn used_at(&self, digest: &Digest) -> Result<Option<SystemTime>, FileError> {
+        modified(&self.image_file(digest))
     }
 
     /// All names.
@@ -126,6 +179,16 @@ impl Catalog {
     /// An image by its manifest's digest, named or not.
     pub fn image(&self, digest: &Digest) -> Result<Option<ImageRecord>, FileError> {
         read_json(&self.image_file(digest))
+    }
+
+    /// All images, named or not.
+    pub fn images(&self) -> Result<Vec<ImageRecord>, FileError> {
+        let dir = self.0.images();
+        let mut images = Vec::new();
+        for file in file_names(&dir)? {
+            images.extend(read_json::<ImageRecord>(&dir.join(file))?);
+        }
+        Ok(images)
     }
 
     /// Takes a name, or all names of a digest, away, and what nothing else needs. Gives the bytes that it freed. Blocks.
@@ -174,17 +237,15 @@ impl Catalog {
 
     /// Takes images that have neither name nor holder, and layers that no image has, out of sight: a layer that is there
     /// is whole, also while others are being removed. Under the exclusive lock.
-    fn discard(&self) -> Result<Temporary, FileError> {
+    pub fn discard(&self) -> Result<Temporary, FileError> {
         let mut wanted: BTreeSet<Digest> = self.names()?.into_iter().map(|name| name.digest).collect();
         wanted.extend(self.leases()?.into_values().flatten());
         let mut needed: BTreeSet<String> = self.0.claimed()?.iter().map(|digest| digest.hex().to_owned()).collect();
-        for file in file_names(&self.0.images())? {
-            let path = self.0.images().join(file);
-            let Some(record) = read_json::<ImageRecord>(&path)? else { continue };
+        for record in self.images()? {
             if wanted.contains(&record.digest) {
                 needed.extend(record.diff_ids.iter().map(|digest| digest.hex().to_owned()));
             } else {
-                remove_file(&path)?;
+                remove_file(&self.image_file(&record.digest))?;
             }
         }
         let trash = self.0.temporary()?;
@@ -197,13 +258,14 @@ impl Catalog {
         Ok(trash)
     }
 
-    /// Keeps an image for a holder. It survives this process, but perhaps not the machine.
+    /// Keeps an image for a holder, and uses it. It survives this process, but perhaps not the machine.
     pub fn lease(&self, image: &Image, holder: &str) -> Result<(), LeaseError> {
         let file = self.lease_file(holder)?;
         let gone = || LeaseError::Gone(image.reference.clone());
         let digest: Digest = image.digest.parse().map_err(|_| gone())?;
         let _together = self.0.lock_shared()?;
-        if self.image(&digest)?.is_none() || !image.layers.iter().all(|layer| layer.exists()) {
+        let whole = self.image(&digest)?.is_some() && image.layers.iter().all(|layer| layer.exists());
+        if !whole || !touch(&self.image_file(&digest))? {
             return Err(gone());
         }
         let mut leased: BTreeSet<Digest> = read_json(&file)?.unwrap_or_default();
@@ -213,13 +275,21 @@ impl Catalog {
         Ok(())
     }
 
-    /// Ends a holder's leases. After a crash they may be there again.
+    /// Ends a holder's leases: until now it used what it had leased. After a crash they may be there again.
     pub fn release(&self, holder: &str) -> Result<(), LeaseError> {
-        Ok(remove_file(&self.lease_file(holder)?)?)
+        let file = self.lease_file(holder)?;
+        let used: BTreeSet<Digest> = read_json(&file).ok().flatten().unwrap_or_default();
+        for digest in used {
+            // Whoever releases is not to be held up: the image only looks older than it is.
+            if let Err(error) = touch(&self.image_file(&digest)) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the image's last use is not noted");
+            }
+        }
+        Ok(remove_file(&file)?)
     }
 
     /// Who has leased what.
-    fn leases(&self) -> Result<BTreeMap<String, BTreeSet<Digest>>, FileError> {
+    pub fn leases(&self) -> Result<BTreeMap<String, BTreeSet<Digest>>, FileError> {
         let dir = self.0.leases();
         let mut leases = BTreeMap::new();
         for holder in file_names(&dir)? {
@@ -241,13 +311,14 @@ impl Catalog {
         self.0.images().join(format!("{}.json", digest.hex()))
     }
 
-    fn name_file(&self, reference: &str) -> PathBuf {
+    /// Where a name, everything spelled out, is kept.
+    pub fn name_file(&self, reference: &str) -> PathBuf {
         self.0.names().join(format!("{}.json", Digest::of(reference.as_bytes()).hex()))
     }
 }
 
 /// Removes what was discarded, and tells how many bytes that were.
-fn emptied(trash: Temporary) -> Result<u64, FileError> {
+pub(crate) fn emptied(trash: Temporary) -> Result<u64, FileError> {
     let freed = layers::disk_bytes(trash.path())?;
     trash.remove()?;
     Ok(freed)

@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -260,6 +261,23 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, F
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("read", path)(error)),
+    }
+}
+
+/// Notes that a file was used now, in its modification time, which is not made durable. Whether there is such a file.
+pub(crate) fn touch(path: &Path) -> Result<bool, FileError> {
+    let touched = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    match touched {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        touched => touched.map(|()| true).map_err(FileError::new("touch", path)),
+    }
+}
+
+/// When a file was written or touched; `None` if there is no such file.
+pub(crate) fn modified(path: &Path) -> Result<Option<SystemTime>, FileError> {
+    match fs::metadata(path).and_then(|found| found.modified()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        modified => modified.map(Some).map_err(FileError::new("look at", path)),
     }
 }
 

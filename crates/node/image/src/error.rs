@@ -31,6 +31,11 @@ impl FileError {
 #[error(transparent)]
 pub struct OpenError(#[from] pub(crate) FileError);
 
+/// A clean-up did not come to its end. What it removed until then is gone.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CleanUpError(#[from] pub(crate) FileError);
+
 /// A lease was not written or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {

@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Catalog, ImageRecord, NameRecord};
+use crate::catalog::{Catalog, ImageRecord, NameRecord, Provenance};
+use crate::clean_up::{self, CleanUpPolicy, CleanedUp, Disk, Kernel};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::directory::{Directory, blocking};
-use crate::error::{ContentError, ImportError, LeaseError, OpenError, PullError, RemoveError};
+use crate::error::{CleanUpError, ContentError, ImportError, LeaseError, OpenError, PullError, RemoveError};
 use crate::import;
 use crate::keyed::Keyed;
+use crate::limits::Limits;
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Credentials, Pull, Registry, Session};
-use crate::unpack::Limits;
+use crate::usage::Usage;
 
 /// The images of a node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +27,7 @@ pub struct Images {
     limits: Limits,
     registry: Arc<Registry>,
     turns: Arc<Keyed>,
+    disk: Arc<dyn Disk>,
 }
 
 /// An image that is there, ready to be mounted.
@@ -72,15 +76,22 @@ pub struct Removed {
 }
 
 /// When an image is pulled: `ECS_IMAGE_PULL_BEHAVIOR` of AWS's agent. One that was imported never is.
+///
+/// It also says when what is there serves somebody who did not pull it. Asked means: the registry is asked for the
+/// manifest, with the credentials of this pull, and refuses who may not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PullPolicy {
-    /// A tag is asked for anew; what is there serves when the registry cannot be reached.
+    /// A tag is asked for anew; what is there serves, whoever pulled it, when the registry cannot be reached, is ill or
+    /// overburdened, but not when it refuses. What a digest stands for does not change: it serves unasked, whatever name it
+    /// came under, unless this pull has credentials of its own, or the one that brought it had.
     Default,
-    /// The registry must answer.
+    /// As [`PullPolicy::Default`], but the registry must answer.
     Always,
-    /// Only if the name was never pulled here.
+    /// Only if the name was never pulled here, or has been removed or cleaned up since. What is there under the name serves
+    /// everybody, unasked.
     Once,
-    /// Only if it is not there.
+    /// Only if it is not there. What is there under the name serves everybody, unasked. Whoever counts on that has no
+    /// images cleaned up.
     PreferCached,
 }
 
@@ -88,7 +99,13 @@ impl Images {
     /// Opens the directory, made where it is not there, and sweeps what a crash has left. Blocks shortly.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let catalog = Catalog(Directory::open(dir)?);
-        Ok(Self { catalog, limits: Limits::default(), registry: Arc::default(), turns: Arc::default() })
+        Ok(Self {
+            catalog,
+            limits: Limits::default(),
+            registry: Arc::default(),
+            turns: Arc::default(),
+            disk: Arc::new(Kernel),
+        })
     }
 
     /// Registries, as `host[:port]`, that may be spoken to without TLS. Those on loopback always may.
@@ -105,10 +122,17 @@ impl Images {
         self
     }
 
-    /// Other bounds for what a layer may unpack to.
+    /// Other bounds for what an image may cost.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Another who knows how much space there is.
+    #[cfg(test)]
+    pub(crate) fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
         self
     }
 
@@ -125,33 +149,42 @@ impl Images {
         Ok(named.iter().map(|(name, record)| summary(name, record)).collect())
     }
 
-    /// The image of that name, pulled if the policy wants it.
+    /// The image of that name, pulled if the policy wants it. It counts as used now: a clean-up leaves it for a minute, in
+    /// which it is to be leased.
+    ///
+    /// `credentials` are for the image's registry and this call alone, instead of those that are known for the registry.
+    /// Two tasks that bring different ones for one image are asked for both, unless the policy lets what is there serve.
     pub async fn ensure(
         &self,
         reference: &str,
         policy: PullPolicy,
+        credentials: Option<&Credentials>,
         progress: &dyn Progress,
     ) -> Result<Image, PullError> {
         let reference: Reference = reference.parse()?;
         let _turn = self.turns.turn(&reference.to_string()).await;
         let known = self.catalog.by_reference(&reference);
         let known = known.map_err(|error| PullError::content(&reference, error.into()))?;
-        let session = Session::new(&self.registry, &reference);
-        let Some((name, record)) = known else { return self.pull(&session, progress).await };
-        let there = self.image(&name.reference, &record);
-        let settled = name.source == Source::Imported
-            || reference.digest.is_some()
-            || matches!(policy, PullPolicy::Once | PullPolicy::PreferCached);
-        if settled {
-            return Ok(there);
-        }
-        let asked = match session.is_current(name.remote.as_ref()).await {
-            Ok(true) => return Ok(there),
-            Ok(false) => self.pull(&session, progress).await,
+        let session = Session::new(&self.registry, &reference, credentials, self.limits);
+        let pull = self.pull(&session, credentials.is_some(), progress);
+        let Some((name, record)) = known else { return pull.await };
+        let current = if is_asked(policy, &reference, &name, credentials) {
+            session.is_current(reference.digest.as_ref().or(name.remote.as_ref())).await
+        } else {
+            Ok(true)
+        };
+        let asked = match current {
+            Ok(true) => match self.there(&reference, &name, &record)? {
+                Some(image) => return Ok(image),
+                // It was removed in the meantime.
+                None => pull.await,
+            },
+            Ok(false) => pull.await,
             Err(error) => Err(error),
         };
         match asked {
             Err(error) if policy == PullPolicy::Default && error.is_unreachable() => {
+                let Some(there) = self.there(&reference, &name, &record)? else { return Err(error) };
                 tracing::warn!(%reference, error = &error as &dyn std::error::Error, "the image that is there serves");
                 Ok(there)
             }
@@ -159,14 +192,24 @@ impl Images {
         }
     }
 
-    async fn pull(&self, session: &Session<'_>, progress: &dyn Progress) -> Result<Image, PullError> {
+    /// The image that was found, if it still is there; it counts as used now.
+    fn there(
+        &self,
+        reference: &Reference,
+        name: &NameRecord,
+        record: &ImageRecord,
+    ) -> Result<Option<Image>, PullError> {
+        let there = self.catalog.use_now(record).map_err(|error| PullError::content(reference, error.into()))?;
+        Ok(there.then(|| self.image(&name.reference, record)))
+    }
+
+    async fn pull(&self, session: &Session<'_>, private: bool, progress: &dyn Progress) -> Result<Image, PullError> {
         let reference = session.reference();
-        let directory = &self.catalog.0;
-        let pulled = Pull { session, directory, limits: self.limits, turns: &self.turns, progress }.run().await?;
+        let pulled = Pull { session, directory: &self.catalog.0, turns: &self.turns, progress }.run().await?;
         let (catalog, name) = (self.catalog.clone(), reference.clone());
         let naming = blocking(move || {
             let record = ImageRecord::new(&catalog.0, pulled.digest, pulled.config, pulled.diff_ids)?;
-            let (_, moved) = catalog.name(&name, &record, Source::Pulled, Some(pulled.remote))?;
+            let (_, moved) = catalog.name(&name, &record, &Provenance::pulled(pulled.remote, private))?;
             // Its name keeps the layers from now on.
             drop(pulled.claim);
             Ok::<_, ContentError>((record, moved))
@@ -218,14 +261,28 @@ impl Images {
         Ok(Removed { freed_bytes })
     }
 
+    /// Removes pulled images that nobody has leased: those that nobody has used for the policy's age at `now`, or, with too
+    /// little space, whichever was unused the longest. One that was imported stays, for no registry has it; so does one
+    /// that was used in the last minute, for it is about to be leased. Safe beside everything else, in whichever process.
+    pub async fn clean_up(&self, policy: &CleanUpPolicy, now: SystemTime) -> Result<CleanedUp, CleanUpError> {
+        let (catalog, disk, policy) = (self.catalog.clone(), Arc::clone(&self.disk), policy.clone());
+        blocking(move || clean_up::clean_up(&catalog, &*disk, &policy, now)).await
+    }
+
+    /// What all images take on the disk. Reads their records alone, not their files.
+    pub async fn usage(&self) -> Result<Usage, OpenError> {
+        let catalog = self.catalog.clone();
+        Ok(blocking(move || Usage::of(&catalog)).await?)
+    }
+
     /// Keeps the image's layers for `holder`, whatever becomes of its name; a holder may have several images. It
     /// survives this process, but perhaps not the machine: nor do the containers that it is for.
     pub fn lease(&self, image: &Image, holder: &str) -> Result<(), LeaseError> {
         self.catalog.lease(image, holder)
     }
 
-    /// Ends what `holder` has leased. Nothing is fine. An image that has no name any more goes with the next removal, or
-    /// when a pull finds a tag moved.
+    /// Ends what `holder` has leased, which was used until now. Nothing is fine. An image that has no name any more goes
+    /// with the next removal or clean-up, or when a pull finds a tag moved.
     pub fn release(&self, holder: &str) -> Result<(), LeaseError> {
         self.catalog.release(holder)
     }
@@ -238,6 +295,15 @@ impl Images {
             layers: record.diff_ids.iter().rev().map(|digest| self.catalog.0.layer(digest)).collect(),
         }
     }
+}
+
+/// Whether the registry is asked before what is there serves.
+fn is_asked(policy: PullPolicy, reference: &Reference, name: &NameRecord, credentials: Option<&Credentials>) -> bool {
+    let may_have_moved = reference.digest.is_none();
+    let may_be_refused = credentials.is_some() || name.private;
+    name.source == Source::Pulled
+        && matches!(policy, PullPolicy::Default | PullPolicy::Always)
+        && (may_have_moved || may_be_refused)
 }
 
 fn summary(name: &NameRecord, record: &ImageRecord) -> ImageSummary {

@@ -9,7 +9,8 @@ use std::path::Path;
 use crate::digest::{Digest, HashingReader};
 use crate::directory::Directory;
 use crate::error::{ContentError, FileError};
-use crate::unpack::{self, Limits, UnpackError, decompressed};
+use crate::limits::Limits;
+use crate::unpack::{self, UnpackError, decompressed};
 
 /// What follows a tar's end: tools pad archives to blocks of some KiB.
 const PADDING_BYTES_MAX: u64 = 16 << 20;

@@ -3,8 +3,8 @@
 //! # Layout of the directory
 //! - `layers/sha256/<hex>/`: a layer's files, as overlayfs takes them, named after the digest of its uncompressed tar
 //!   (`diff_id`). Complete once it is there; never changed.
-//! - `images/<hex>.json`: an image: its configuration and its layers. `names/<hash>.json`: a name and the image it stands
-//!   for.
+//! - `images/<hex>.json`: an image: its configuration and its layers. Its modification time is the image's last use.
+//!   `names/<hash>.json`: a name and the image it stands for.
 //! - `leases/<holder>`: the images that a holder, a task, uses.
 //! - `tmp/<process>-<number>/`: what is being made, the layers that its maker claims, and what is being removed. Locked by
 //!   its maker; swept when nobody holds it.
@@ -17,6 +17,7 @@
 //! Archives are hostile: every digest is checked, no path leaves the root it is unpacked to, and every size is bounded.
 
 mod catalog;
+mod clean_up;
 mod config;
 mod digest;
 mod directory;
@@ -25,17 +26,22 @@ mod images;
 mod import;
 mod keyed;
 mod layers;
+mod limits;
 mod progress;
 mod reference;
 mod registry;
 mod unpack;
+mod usage;
 
 #[cfg(test)]
 mod tests;
 
+pub use clean_up::{CleanUpPolicy, CleanedUp, FreeSpace};
 pub use config::ImageConfig;
-pub use error::{ImportError, LeaseError, OpenError, PullError, RemoveError};
+pub use error::{CleanUpError, ImportError, LeaseError, OpenError, PullError, RemoveError};
 pub use images::{Image, ImageSummary, Images, PullPolicy, Removed, Source};
+pub use limits::Limits;
 pub use progress::{Progress, Silent};
 pub use registry::Credentials;
-pub use unpack::{Limits, UnpackError};
+pub use unpack::UnpackError;
+pub use usage::Usage;

@@ -1,10 +1,13 @@
 //! Tests of the crate as a whole: images that are made here, imported, unpacked, mounted and removed.
 
+mod clean_up;
+mod credentials;
 mod formats;
 mod hostile;
 mod pull;
 mod registry;
 mod removal;
+mod transfer;
 mod whiteouts;
 
 use std::fs;

@@ -29,6 +29,15 @@ impl Moment {
     }
 }
 
+impl TaskState {
+    /// Adds what is no change of state to the timeline, as long as there is room.
+    pub fn note(&mut self, moment: Moment) {
+        if self.timeline.len() < MOMENTS_MAX {
+            self.timeline.push(moment);
+        }
+    }
+}
+
 /// What changed from one state to the next.
 pub(super) fn moments(before: &TaskState, after: &TaskState, now: Timestamp) -> Vec<Moment> {
     let mut moments = Vec::new();

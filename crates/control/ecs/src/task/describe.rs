@@ -168,10 +168,20 @@ fn container(
         network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
         health_status: health(state.health),
+        managed_agents: row.enable_execute_command.then(|| vec![execute_command_agent(state)]),
         cpu: Some(size(|it| it.cpu, |it| it.cpu).unwrap_or(0).to_string()),
         memory: text(size(|it| it.memory, |it| it.memory)),
         memory_reservation: text(size(|it| it.memory_reservation, |it| it.memory_reservation)),
         ..api::Container::default()
+    }
+}
+
+/// There is no agent in the container: its node's shim runs what ExecuteCommand asks for, as soon as the container runs.
+fn execute_command_agent(state: &ContainerState) -> api::ManagedAgent {
+    api::ManagedAgent {
+        name: Some(api::ManagedAgentName::ExecuteCommandAgent),
+        last_status: Some(state.last_status.as_str().to_owned()),
+        ..api::ManagedAgent::default()
     }
 }
 

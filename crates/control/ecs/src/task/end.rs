@@ -1,7 +1,9 @@
 //! The end of a task: why it has to end, and what is given back once it has.
 
 use estiva_model::Timestamp;
-use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskReport, TaskState, TaskStatus, advance, begin_stopping};
+use estiva_planning::lifecycle::{
+    DesiredStatus, Moment, StopCode, TaskReport, TaskState, TaskStatus, advance, begin_stopping,
+};
 use estiva_store::{Row, Tx};
 
 use super::table::{TaskRow, TaskStatusRow};
@@ -41,6 +43,15 @@ pub(super) fn request(tx: &mut Tx<'_>, task: &TaskRow, stop: &Stop, now: Timesta
         && let Some(next) = begin_stopping(&status.state, true, now)
     {
         observe(tx, &row, &status.state, next);
+    }
+}
+
+/// Adds to the task's timeline what is no change of its state.
+pub(crate) fn note(tx: &mut Tx<'_>, task: &TaskRow, moment: Moment) {
+    if let Some(status) = tx.get::<TaskStatusRow>(&task.key()) {
+        let mut state = status.state.clone();
+        state.note(moment);
+        tx.put(TaskStatusRow { state, ..(*status).clone() });
     }
 }
 

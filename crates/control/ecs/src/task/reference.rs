@@ -11,7 +11,7 @@ use crate::error::invalid;
 use crate::scope::Scope;
 
 /// The task of the cluster that an id or ARN means.
-pub(super) fn find(
+pub(crate) fn find(
     view: &Snapshot,
     scope: &Scope,
     cluster: &str,

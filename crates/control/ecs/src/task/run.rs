@@ -107,10 +107,7 @@ fn check_fargate(input: &api::RunTaskRequest, part: &Part) -> Result<(), Error> 
 
 /// What would change where or how tasks run must not be passed over in silence.
 fn check_supported(input: &api::RunTaskRequest) -> Result<(), Error> {
-    let unsupported = [
-        ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
-        ("enableExecuteCommand", input.enable_execute_command == Some(true)),
-    ];
+    let unsupported = [("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some())];
     if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
         return Err(invalid(format!("{field}: Estiva does not support it yet")));
     }

@@ -31,10 +31,7 @@ pub(crate) async fn start(
         }
         _ => {}
     }
-    let unsupported = [
-        ("enableExecuteCommand", input.enable_execute_command == Some(true)),
-        ("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some()),
-    ];
+    let unsupported = [("volumeConfigurations", input.volume_configurations.iter().flatten().next().is_some())];
     if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
         return Err(invalid(format!("{field}: Estiva does not support it yet")));
     }
@@ -50,7 +47,7 @@ pub(crate) async fn start(
             started_by: input.started_by.clone(),
             tags: input.tags.clone(),
             propagate_tags: input.propagate_tags,
-            enable_execute_command: false,
+            enable_execute_command: input.enable_execute_command.unwrap_or(false),
             enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
         };
         let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes)?;

@@ -26,7 +26,7 @@ use super::paths::{Handler, Paths, Route};
 use super::respond::{self, Failure};
 use super::services::{Found, Services, Tongue};
 use super::throttle::Throttle;
-use super::upgrade::{Handshake, Upgrade, UpgradeHandler, parameters};
+use super::upgrade::{Handshake, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo, parameters};
 use crate::sigv4::{AuthError, Claim, Verifier};
 
 /// Everything behind the listener: services, plain paths, and who may pass.
@@ -96,6 +96,13 @@ impl Edge {
         self
     }
 
+    /// Adds a path of WebSockets whose requests are not signed.
+    #[must_use]
+    pub fn token_upgrade(mut self, path: &str, handler: Arc<dyn TokenUpgradeHandler>) -> Self {
+        self.paths.insert(path, Route::TokenUpgrade(handler));
+        self
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -152,6 +159,7 @@ impl Edge {
         match self.paths.find(&parts) {
             None => self.call(&parts, body, request_id, entry).await,
             Some(Route::Plain(handler)) => Ok(handler.handle(Request::from_parts(parts, body)).await),
+            Some(Route::TokenUpgrade(handler)) => Ok(switch_by_token(parts, handler, ended)),
             Some(Route::Upgrade { service, handler }) => {
                 entry.tongue = Tongue::json();
                 self.switch(parts, service, handler, request_id, ended).await
@@ -220,9 +228,24 @@ impl Edge {
         let Some(pending) = parts.extensions.remove::<OnUpgrade>() else {
             return Ok(upgrade_required());
         };
-        tokio::spawn(serve_upgraded(pending, handler.clone(), upgrade, ended));
+        let handler = handler.clone();
+        tokio::spawn(serve_upgraded(pending, ended, move |io| async move { handler.serve(upgrade, io).await }));
         Ok(switching(&accept))
     }
+}
+
+fn switch_by_token(
+    mut parts: Parts,
+    handler: &Arc<dyn TokenUpgradeHandler>,
+    ended: watch::Receiver<bool>,
+) -> Response<ResponseBody> {
+    let handshake = Handshake::of(&parts.method, &parts.headers);
+    let (Handshake::Accept(accept), Some(pending)) = (handshake, parts.extensions.remove::<OnUpgrade>()) else {
+        return upgrade_required();
+    };
+    let (handler, path) = (handler.clone(), parts.uri.path().to_owned());
+    tokio::spawn(serve_upgraded(pending, ended, move |io| async move { handler.serve(path, io).await }));
+    switching(&accept)
 }
 
 /// A signature for one service is no good for another.
@@ -236,15 +259,14 @@ fn check_scope(claim: &Claim<'_>, service: &str) -> Result<(), AuthError> {
 }
 
 /// Runs an upgraded connection to its end, or to the server's.
-async fn serve_upgraded(
+async fn serve_upgraded<F: Future<Output = ()>>(
     pending: OnUpgrade,
-    handler: Arc<dyn UpgradeHandler>,
-    upgrade: Upgrade,
     mut ended: watch::Receiver<bool>,
+    handle: impl FnOnce(UpgradedIo) -> F,
 ) {
     let serve = async {
         match pending.await {
-            Ok(io) => handler.serve(upgrade, TokioIo::new(io)).await,
+            Ok(io) => handle(TokioIo::new(io)).await,
             Err(error) => tracing::debug!(%error, "a connection was lost while it was being upgraded"),
         }
     };

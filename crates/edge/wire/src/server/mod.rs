@@ -20,4 +20,4 @@ pub use limits::Limits;
 pub use listen::{Peer, serve};
 pub use paths::Handler;
 pub use throttle::Throttle;
-pub use upgrade::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
+pub use upgrade::{Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo};

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::body::ResponseBody;
-use super::upgrade::UpgradeHandler;
+use super::upgrade::{TokenUpgradeHandler, UpgradeHandler};
 
 /// Serves one path in plain HTTP. No signature is looked at: what it serves is public, or it checks by itself.
 #[async_trait]
@@ -24,6 +24,7 @@ pub trait Handler: Send + Sync {
 #[derive(Clone)]
 pub(super) enum Route {
     Plain(Arc<dyn Handler>),
+    TokenUpgrade(Arc<dyn TokenUpgradeHandler>),
     Upgrade {
         /// The signing name that upgrade requests must be scoped to.
         service: String,

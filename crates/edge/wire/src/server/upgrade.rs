@@ -53,6 +53,13 @@ pub trait UpgradeHandler: Send + Sync {
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo);
 }
 
+/// Serves WebSockets of one path whose requests are not signed: whoever comes proves itself by what it sends first.
+#[async_trait]
+pub trait TokenUpgradeHandler: Send + Sync {
+    /// Speaks over the connection until it ends. `path` is the request's. Dropped when the server stops.
+    async fn serve(&self, path: String, io: UpgradedIo);
+}
+
 /// A WebSocket handshake as RFC 6455, section 4.2.1 wants it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Handshake {

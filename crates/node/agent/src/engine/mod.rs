@@ -37,6 +37,7 @@ use reporter::Reporter;
 use task_dir::TaskDir;
 
 pub(crate) use execs::Execs;
+pub(crate) use failure::with_sources;
 pub(crate) use host::{ControlPlane, Host};
 pub(crate) use record::{KnownContainer, KnownTask, TaskRecord, id_of};
 pub(crate) use translate::{TranslateError, docker_config};

@@ -71,7 +71,7 @@ pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, 
     for container in &task.containers {
         let refused = |reason| StartFailure::Pull { container: container.name.clone(), reason };
         if !found.contains_key(container.image.as_str()) {
-            let pulled = host.images.ensure(&container.image, host.pull_policy, &Silent).await;
+            let pulled = host.images.ensure(&container.image, host.pull_policy, None, &Silent).await;
             let image = pulled.map_err(|error| refused(with_sources(&error)))?;
             host.images.lease(&image, id_of(&task.arn)).map_err(|error| refused(with_sources(&error)))?;
             found.insert(&container.image, image);

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use super::SessionError;
 use super::connection::Connection;
 use crate::engine::{ControlPlane, Engine};
+use crate::exec;
 use crate::registration::{self, Registration};
 
 /// What outlives one connection.
@@ -73,6 +74,10 @@ impl AcsSession {
             ServerMessage::InactiveInstance(_) => return Err(SessionError::Inactive),
             ServerMessage::Close(notice) | ServerMessage::Error(notice) => {
                 info!(notice = notice.message, "the control plane ends the session");
+                Vec::new()
+            }
+            ServerMessage::StartSession(request) => {
+                tokio::spawn(exec::serve(self.control_plane.clone(), self.engine.clone(), request));
                 Vec::new()
             }
             ServerMessage::AttachTaskNetworkInterfaces(attach) => vec![self.ack(attach.message_id)],

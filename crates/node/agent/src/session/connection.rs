@@ -14,30 +14,39 @@ use crate::engine::ControlPlane;
 /// One WebSocket.
 pub(super) struct Connection(WebSocketStream<TcpStream>);
 
+/// Connects to `endpoint`, such as `http://127.0.0.1:4566/acs`, at `/ws` with this query. Messages have `limit` bytes at most.
+pub(crate) async fn open_socket(
+    control_plane: &ControlPlane,
+    endpoint: &str,
+    query: &[(&str, &str)],
+    limit: usize,
+) -> Result<WebSocketStream<TcpStream>, SessionError> {
+    let address = endpoint.strip_prefix("http://").ok_or_else(|| SessionError::Url(endpoint.to_owned()))?;
+    let authority = address.split('/').next().unwrap_or(address);
+    let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
+    let url = format!("ws://{}/ws?{}", address.trim_end_matches('/'), pairs.join("&"));
+    let request = signed_upgrade_request(&url, &control_plane.credentials, control_plane.region.as_str())?;
+    let refused = |source| SessionError::Connect { endpoint: endpoint.to_owned(), source };
+    let stream = TcpStream::connect(&host).await.map_err(refused)?;
+    stream.set_nodelay(true).map_err(refused)?;
+    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(answer)) if is_inactive(answer.body().as_deref()) => Err(SessionError::Inactive),
+        Err(error) => Err(Box::new(error).into()),
+    }
+}
+
 impl Connection {
-    /// Connects to `endpoint`, such as `http://127.0.0.1:4566/acs`, at `/ws` with this query.
+    /// Connects to `endpoint` at `/ws` with this query.
     pub async fn open(
         control_plane: &ControlPlane,
         endpoint: &str,
         query: &[(&str, &str)],
     ) -> Result<Self, SessionError> {
-        let address = endpoint.strip_prefix("http://").ok_or_else(|| SessionError::Url(endpoint.to_owned()))?;
-        let authority = address.split('/').next().unwrap_or(address);
-        let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-        let pairs: Vec<String> =
-            query.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
-        let url = format!("ws://{}/ws?{}", address.trim_end_matches('/'), pairs.join("&"));
-        let request = signed_upgrade_request(&url, &control_plane.credentials, control_plane.region.as_str())?;
-        let refused = |source| SessionError::Connect { endpoint: endpoint.to_owned(), source };
-        let stream = TcpStream::connect(&host).await.map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
-        let limit = Some(estiva_agent_protocol::FRAME_BYTES_MAX);
-        let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(Self(socket)),
-            Err(Error::Http(answer)) if is_inactive(answer.body().as_deref()) => Err(SessionError::Inactive),
-            Err(error) => Err(Box::new(error).into()),
-        }
+        let limit = estiva_agent_protocol::FRAME_BYTES_MAX;
+        open_socket(control_plane, endpoint, query, limit).await.map(Self)
     }
 
     /// The next text; `None` when the server has closed the connection.

@@ -5,6 +5,8 @@ mod connection;
 mod measure;
 pub(crate) mod tcs;
 
+pub(crate) use connection::open_socket;
+
 use std::time::Duration;
 
 /// A connection on which nothing has arrived for this long is dead: the server speaks more often than that.

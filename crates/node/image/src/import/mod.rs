@@ -9,16 +9,15 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use crate::catalog::{Catalog, ImageRecord, NameRecord};
+use crate::catalog::{Catalog, ImageRecord, NameRecord, Provenance};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::directory::{Temporary, blocking};
 use crate::error::ImportError;
-use crate::images::Source as Origin;
 use crate::layers;
+use crate::limits::Limits;
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::unpack::Limits;
 
 pub(crate) use oci_layout::check_layers;
 use source::{Source, Unpacked};
@@ -67,7 +66,7 @@ impl Importer {
         let mut named = Vec::new();
         for image in self.images()? {
             for reference in &image.references {
-                let (name, _) = self.catalog.name(reference, &image.record, Origin::Imported, None)?;
+                let (name, _) = self.catalog.name(reference, &image.record, &Provenance::imported())?;
                 named.push((name, image.record.clone()));
             }
             // Its names keep the layers from now on.

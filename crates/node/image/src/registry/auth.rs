@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use estiva_model::percent_encoded;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::client::Credentials;
 
@@ -75,21 +76,23 @@ fn parameters_of(text: &str) -> Vec<(String, String)> {
 }
 
 /// RFC 7617.
-pub(super) fn basic(credentials: &Credentials) -> String {
-    let pair = zeroize::Zeroizing::new(format!("{}:{}", credentials.username, *credentials.password));
-    format!("Basic {}", STANDARD.encode(pair.as_bytes()))
+pub(super) fn basic(credentials: &Credentials) -> Zeroizing<String> {
+    let pair = Zeroizing::new(format!("{}:{}", credentials.username, *credentials.password));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    Zeroizing::new(format!("Basic {}", *encoded))
 }
 
 /// The header with the token in a token service's answer.
-pub(super) fn bearer(answer: &[u8]) -> Option<String> {
+pub(super) fn bearer(answer: &[u8]) -> Option<Zeroizing<String>> {
     #[derive(Deserialize)]
     struct Answer {
         token: Option<String>,
         access_token: Option<String>,
     }
     let answer: Answer = serde_json::from_slice(answer).ok()?;
-    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty())?;
-    Some(format!("Bearer {token}"))
+    let [token, access_token] = [answer.token, answer.access_token].map(|token| token.map(Zeroizing::new));
+    let token = token.or(access_token).filter(|token| !token.is_empty())?;
+    Some(Zeroizing::new(format!("Bearer {}", *token)))
 }
 
 #[cfg(test)]
@@ -111,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_token_is_found_under_both_names() {
-        assert_eq!(bearer(br#"{"token":"a"}"#).as_deref(), Some("Bearer a"));
-        assert_eq!(bearer(br#"{"access_token":"b"}"#).as_deref(), Some("Bearer b"));
+        assert_eq!(bearer(br#"{"token":"a"}"#).unwrap().as_str(), "Bearer a");
+        assert_eq!(bearer(br#"{"access_token":"b"}"#).unwrap().as_str(), "Bearer b");
         assert_eq!((bearer(b"{}"), bearer(b"x")), (None, None));
     }
 }

@@ -15,8 +15,6 @@ use crate::config::Descriptor;
 use crate::error::{ContentError, FileError, PullError};
 use crate::progress::Progress;
 
-/// A connection on which nothing arrives for this long is broken.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How often a download is taken up without a single byte in between.
 const FAILURES_MAX: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -74,9 +72,10 @@ impl Download<'_> {
         let mut skip = if resumed { 0 } else { self.done };
         let mut body = response.into_body();
         while self.done < self.descriptor.size {
-            let frame = tokio::time::timeout(SILENCE_MAX, body.frame()).await;
+            let silence_max = self.session.limits().silence_max;
+            let frame = tokio::time::timeout(silence_max, body.frame()).await;
             let frame =
-                frame.map_err(|_| self.session.broken(format!("no more of {what} came for {SILENCE_MAX:?}")))?;
+                frame.map_err(|_| self.session.broken(format!("no more of {what} came for {silence_max:?}")))?;
             let frame = frame.ok_or_else(|| self.session.broken(format!("{what} ended too early")))?;
             let frame = frame.map_err(|error| self.session.broken(error))?;
             if let Ok(data) = frame.into_data() {

@@ -13,27 +13,37 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::OnceCell;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::link_local::Resolver;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long a connection is kept for the next request.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
-type Plain = Client<HttpConnector, Empty<Bytes>>;
-type Secure = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type Connector = HttpConnector<Resolver>;
+type Plain = Client<Connector, Empty<Bytes>>;
+type Secure = Client<HttpsConnector<Connector>, Empty<Bytes>>;
 
-/// A user's name and password for a registry.
+/// A user's name and password for a registry. Overwritten when they are dropped; never in logs and errors.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The user.
+    /// The user; with some registries, a part of the secret.
     pub username: String,
-    /// Never logged.
-    pub password: zeroize::Zeroizing<String>,
+    /// The password, or what a registry takes for one.
+    pub password: Zeroizing<String>,
+}
+
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        self.username.zeroize();
+    }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+        formatter.debug_struct("Credentials").finish_non_exhaustive()
     }
 }
 
@@ -90,8 +100,8 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn connector() -> HttpConnector {
-    let mut connector = HttpConnector::new();
+fn connector() -> Connector {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::new());
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector

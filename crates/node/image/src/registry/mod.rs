@@ -3,6 +3,7 @@
 mod auth;
 mod blob;
 mod client;
+mod link_local;
 mod pull;
 mod session;
 

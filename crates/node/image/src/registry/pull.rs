@@ -8,7 +8,7 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::blob;
-use super::session::{self, Session};
+use super::session::Session;
 use crate::config::{ConfigFile, DOCUMENT_BYTES_MAX, Descriptor, Document, ImageConfig, Manifest, architecture};
 use crate::digest::Digest;
 use crate::directory::{Directory, Temporary, blocking};
@@ -17,7 +17,6 @@ use crate::import::check_layers;
 use crate::keyed::Keyed;
 use crate::layers;
 use crate::progress::{Progress, Silent};
-use crate::unpack::Limits;
 
 /// Layers that are downloaded at one time, as Docker does.
 const PARALLEL_LAYERS: usize = 3;
@@ -30,7 +29,6 @@ pub(super) const ACCEPT_MANIFEST: &str = "application/vnd.oci.image.index.v1+jso
 pub(crate) struct Pull<'a> {
     pub session: &'a Session<'a>,
     pub directory: &'a Directory,
-    pub limits: Limits,
     /// Of layers: two pulls of one share the work.
     pub turns: &'a Keyed,
     pub progress: &'a dyn Progress,
@@ -69,17 +67,18 @@ impl Pull<'_> {
     /// Downloads and unpacks a layer, unless it is there or another pull is at it.
     async fn layer(&self, blob: &Descriptor, diff_id: &Digest) -> Result<(), PullError> {
         let content = |error: ContentError| PullError::content(self.session.reference(), error);
+        let limits = self.session.limits();
         let _turn = self.turns.turn(&diff_id.to_string()).await;
         if self.directory.layer(diff_id).exists() {
             return Ok(());
         }
-        if blob.size > self.limits.bytes_max {
-            let max = format!("{} bytes", self.limits.bytes_max);
+        if blob.size > limits.bytes_max {
+            let max = format!("{} bytes", limits.bytes_max);
             return Err(content(ContentError::TooLarge { what: format!("blob {}", blob.digest), max }));
         }
         let temporary = self.directory.temporary().map_err(|error| content(error.into()))?;
         let file = blob::download(self.session, blob, &temporary.path().join("blob"), self.progress).await?;
-        let (directory, diff_id, limits) = (self.directory.clone(), diff_id.clone(), self.limits);
+        let (directory, diff_id) = (self.directory.clone(), diff_id.clone());
         blocking(move || layers::install(&directory, &diff_id, file, limits)).await.map_err(content)
     }
 }
@@ -143,7 +142,7 @@ async fn document<T: DeserializeOwned>(
 
 async fn whole(session: &Session<'_>, body: hyper::body::Incoming) -> Result<Bytes, PullError> {
     let max = usize::try_from(DOCUMENT_BYTES_MAX).unwrap_or(usize::MAX);
-    session::read(body, max).await.map_err(|error| {
+    session.read(body, max).await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             let what = "the manifest".to_owned();
             let too_large = ContentError::TooLarge { what, max: format!("{DOCUMENT_BYTES_MAX} bytes") };

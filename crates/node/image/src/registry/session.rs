@@ -1,30 +1,31 @@
 //! Talk with one registry about one repository: which authorization, where redirects may lead, and what a refusal says.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, USER_AGENT, WWW_AUTHENTICATE};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 use super::auth::{self, Challenge};
-use super::client::{Failure, Registry};
+use super::client::{Credentials, Failure, Registry};
+use super::link_local::is_link_local_host;
 use super::pull::ACCEPT_MANIFEST;
 use crate::digest::Digest;
 use crate::error::PullError;
+use crate::limits::Limits;
 use crate::reference::Reference;
 
-/// For a whole answer; of a blob, for its head.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where a registry says which digest it answers with.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 const REDIRECTS_MAX: usize = 5;
 /// A registry's error says why in some hundred bytes.
 const ERROR_BYTES_MAX: usize = 16 << 10;
 const ERROR_CHARS_SHOWN: usize = 500;
+/// Stands where a secret was.
+const HIDDEN: &str = "***";
 const TOKEN_BYTES_MAX: usize = 1 << 20;
 const PRODUCT: &str = concat!("estiva/", env!("CARGO_PKG_VERSION"));
 
@@ -32,8 +33,11 @@ const PRODUCT: &str = concat!("estiva/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Session<'a> {
     registry: &'a Registry,
     reference: &'a Reference,
+    /// Go to the registry alone.
+    credentials: Option<&'a Credentials>,
+    limits: Limits,
     origin: String,
-    authorization: Mutex<Option<String>>,
+    authorization: Mutex<Option<Zeroizing<String>>>,
 }
 
 /// An answer, and whether the registry itself gave it, not somebody it sent us to.
@@ -43,10 +47,17 @@ struct Answer {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(registry: &'a Registry, reference: &'a Reference) -> Self {
+    /// With these credentials, else with those that are known for the registry.
+    pub fn new(
+        registry: &'a Registry,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+        limits: Limits,
+    ) -> Self {
+        let credentials = credentials.or_else(|| registry.credentials_for(reference.registry()));
         let scheme = if registry.is_insecure(reference.registry()) { "http" } else { "https" };
         let origin = format!("{scheme}://{}", reference.registry());
-        Self { registry, reference, origin, authorization: Mutex::new(None) }
+        Self { registry, reference, credentials, limits, origin, authorization: Mutex::new(None) }
     }
 
     /// The repository's manifest or blob; `range_from` leaves out what is there. An answer that is no success is an error.
@@ -71,8 +82,9 @@ impl<'a> Session<'a> {
         self.success(second.response).await
     }
 
-    /// Whether the registry still has under the name what it had when `known` was pulled. Costs no download, and does not
-    /// count as one with registries that limit them. A registry that does not say is asked again by the pull.
+    /// Whether the registry still has under the name what it had when `known` was pulled, and gives it to us. Costs no
+    /// download, and does not count as one with registries that limit them. A registry that does not say is asked again
+    /// by the pull.
     pub async fn is_current(&self, known: Option<&Digest>) -> Result<bool, PullError> {
         let Some(known) = known else { return Ok(false) };
         let what = format!("manifests/{}", self.reference.manifest());
@@ -87,8 +99,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn authorize(&self, challenge: &Challenge) -> Result<String, PullError> {
-        let basic = self.registry.credentials_for(self.reference.registry()).map(auth::basic);
+    async fn authorize(&self, challenge: &Challenge) -> Result<Zeroizing<String>, PullError> {
+        let basic = self.credentials.map(auth::basic);
         let refused = |reason: &str| self.denied(StatusCode::UNAUTHORIZED, reason);
         if *challenge == Challenge::Basic {
             return basic.ok_or_else(|| refused("the registry wants a user name and a password"));
@@ -99,8 +111,11 @@ impl<'a> Session<'a> {
         if !url.starts_with("https://") && !host_of(&url).is_some_and(|host| self.registry.is_insecure(&host)) {
             return Err(refused("the registry's token service is not behind TLS"));
         }
-        let response = self.send(&Method::GET, &url, "application/json", 0, basic.as_deref()).await?;
-        let body = read(self.success(response).await?.into_body(), TOKEN_BYTES_MAX).await;
+        if host_of(&url).is_some_and(|host| is_link_local_host(&host)) {
+            return Err(refused("the registry's token service is at a link-local address"));
+        }
+        let response = self.send(&Method::GET, &url, "application/json", 0, basic.as_ref()).await?;
+        let body = self.read(self.success(response).await?.into_body(), TOKEN_BYTES_MAX).await;
         let body = body.map_err(|error| self.unreachable(&url, error))?;
         auth::bearer(&body).ok_or_else(|| refused("the registry's token service gave no token"))
     }
@@ -111,7 +126,7 @@ impl<'a> Session<'a> {
         for _ in 0..=REDIRECTS_MAX {
             let from_registry = origin_of(&url).is_some_and(|origin| origin == self.origin);
             let authorization = self.authorization.lock().await.clone().filter(|_| from_registry);
-            let response = self.send(method, &url, accept, range_from, authorization.as_deref()).await?;
+            let response = self.send(method, &url, accept, range_from, authorization.as_ref()).await?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(Answer { response, from_registry });
             }
@@ -128,6 +143,9 @@ impl<'a> Session<'a> {
             location.to_owned()
         };
         let uri: Uri = absolute.parse().map_err(|_| self.redirect(location, "it is no URL"))?;
+        if host_of(&absolute).is_some_and(|host| is_link_local_host(&host)) {
+            return Err(self.redirect(location, "it leads to a link-local address"));
+        }
         match uri.scheme_str() {
             Some("http") if !from.starts_with("http://") => {
                 Err(self.redirect(location, "it leads from TLS to clear text"))
@@ -147,17 +165,20 @@ impl<'a> Session<'a> {
         url: &str,
         accept: &str,
         range_from: u64,
-        authorization: Option<&str>,
+        authorization: Option<&Zeroizing<String>>,
     ) -> Result<Response<Incoming>, PullError> {
         let mut request = Request::builder().method(method).uri(url).header(ACCEPT, accept).header(USER_AGENT, PRODUCT);
         if range_from > 0 {
             request = request.header(RANGE, format!("bytes={range_from}-"));
         }
         if let Some(authorization) = authorization {
-            request = request.header(AUTHORIZATION, authorization);
+            let header = HeaderValue::from_str(authorization);
+            let mut header = header.map_err(|error| self.unreachable(url, error))?;
+            header.set_sensitive(true);
+            request = request.header(AUTHORIZATION, header);
         }
         let request = request.body(Empty::new()).map_err(|error| self.unreachable(url, error))?;
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, self.registry.send(request)).await;
+        let answered = tokio::time::timeout(self.limits.answer_max(), self.registry.send(request)).await;
         answered.map_err(|error| self.unreachable(url, error))?.map_err(|error| self.unreachable(url, error))
     }
 
@@ -167,14 +188,30 @@ impl<'a> Session<'a> {
             return Ok(response);
         }
         // An answer whose reason cannot be read is one without.
-        let body = read(response.into_body(), ERROR_BYTES_MAX).await.unwrap_or_default();
-        let detail = reason(status, &body);
+        let body = self.read(response.into_body(), ERROR_BYTES_MAX).await.unwrap_or_default();
+        let detail = reason(status, &body, &self.secrets().await);
         let reference = self.reference.familiar();
         Err(match status {
             StatusCode::NOT_FOUND => PullError::NotFound { reference, status: status.as_u16(), detail },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(status, &detail),
             _ => PullError::Status { reference, status: status.as_u16(), detail },
         })
+    }
+
+    /// What a registry may know and nobody else may read.
+    async fn secrets(&self) -> Vec<Zeroizing<String>> {
+        let sent = self.authorization.lock().await.clone();
+        let basic = self.credentials.map(auth::basic);
+        // Without the scheme before it, which is no secret.
+        let bare = |header: Zeroizing<String>| header.split_once(' ').map(|(_, it)| Zeroizing::new(it.to_owned()));
+        let sent = [sent, basic].into_iter().flatten().filter_map(bare);
+        sent.chain(self.credentials.map(|credentials| credentials.password.clone())).collect()
+    }
+
+    /// A whole small body. One that is larger is a [`http_body_util::LengthLimitError`].
+    pub(super) async fn read(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Failure> {
+        let collected = Limited::new(body, bytes_max).collect();
+        Ok(tokio::time::timeout(self.limits.answer_max(), collected).await??.to_bytes())
     }
 
     fn denied(&self, status: StatusCode, detail: &str) -> PullError {
@@ -199,17 +236,15 @@ impl<'a> Session<'a> {
     pub fn reference(&self) -> &Reference {
         self.reference
     }
-}
 
-/// A whole small body. One that is larger is a [`http_body_util::LengthLimitError`].
-pub(super) async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Failure> {
-    let collected = tokio::time::timeout(ANSWER_TIMEOUT, Limited::new(body, bytes_max).collect()).await??;
-    Ok(collected.to_bytes())
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
 }
 
 /// What an answer gives as its reason: the registry's own words (OCI distribution specification, "Error codes"), else the
-/// text as it is, else what the status stands for.
-fn reason(status: StatusCode, body: &[u8]) -> String {
+/// text as it is, else what the status stands for. A registry that repeats what it was sent does not give it away.
+fn reason(status: StatusCode, body: &[u8], secrets: &[Zeroizing<String>]) -> String {
     #[derive(Deserialize)]
     struct Errors {
         errors: Vec<Entry>,
@@ -230,6 +265,8 @@ fn reason(status: StatusCode, body: &[u8]) -> String {
         }
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
+    let hide = |told: String, secret: &Zeroizing<String>| told.replace(secret.as_str(), HIDDEN);
+    let told = secrets.iter().filter(|secret| !secret.is_empty()).fold(told, hide);
     // It ends up in logs and on terminals.
     let told: String = told.trim().chars().filter(|char| !char.is_control()).take(ERROR_CHARS_SHOWN).collect();
     if told.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_owned() } else { told }
@@ -254,9 +291,19 @@ mod tests {
     #[test]
     fn a_reason_is_the_registrys_own() {
         let json = br#"{"errors":[{"code":"DENIED","message":"no pull access","detail":{}},{"code":"X"}]}"#;
-        assert_eq!(reason(StatusCode::FORBIDDEN, json), "DENIED: no pull access; X");
-        assert_eq!(reason(StatusCode::BAD_GATEWAY, b" up\x1b[31mstream \n"), "up[31mstream");
-        assert_eq!(reason(StatusCode::NOT_FOUND, b""), "Not Found");
-        assert_eq!(reason(StatusCode::NOT_FOUND, &[b'x'; 9000]).len(), ERROR_CHARS_SHOWN);
+        assert_eq!(reason(StatusCode::FORBIDDEN, json, &[]), "DENIED: no pull access; X");
+        assert_eq!(reason(StatusCode::BAD_GATEWAY, b" up\x1b[31mstream \n", &[]), "up[31mstream");
+        assert_eq!(reason(StatusCode::NOT_FOUND, b"", &[]), "Not Found");
+        assert_eq!(reason(StatusCode::NOT_FOUND, &[b'x'; 9000], &[]).len(), ERROR_CHARS_SHOWN);
+    }
+
+    #[test]
+    fn a_reason_gives_no_secret_away() {
+        let secrets = [String::new(), "hunter2".to_owned()].map(Zeroizing::new);
+        let told = reason(StatusCode::FORBIDDEN, b"me:hunter2 is not hunter2", &secrets);
+        assert_eq!(told, "me:*** is not ***");
+        // Also where it would be cut off in its middle.
+        let told = reason(StatusCode::FORBIDDEN, &[&[b'x'; 497][..], b"hunter2"].concat(), &secrets);
+        assert!(told.ends_with("x***"), "{told}");
     }
 }

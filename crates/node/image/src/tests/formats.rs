@@ -13,7 +13,7 @@ fn layers() -> [Vec<u8>; 2] {
 
 /// The image as a task would get it: no registry is there to ask.
 async fn ensure(node: &Node, name: &str) -> Image {
-    node.images.ensure(name, PullPolicy::Always, &Silent).await.unwrap()
+    node.images.ensure(name, PullPolicy::Always, None, &Silent).await.unwrap()
 }
 
 /// That these are the layers of [`layers`], the topmost first, and the configuration is [`config`]'s.

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use super::*;
+use crate::limits::Limits;
 use crate::progress::Silent;
-use crate::unpack::{Limits, UnpackError, unpack};
+use crate::unpack::{UnpackError, unpack};
 
 /// A root to unpack to, beside a file that nothing may touch.
 struct Place(TempDir);
@@ -167,7 +168,7 @@ fn what_images_need_is_kept() {
 
 #[test]
 fn there_is_an_end_to_bytes_and_entries() {
-    let limits = Limits { bytes_max: 10, entries_max: 3 };
+    let limits = Limits { bytes_max: 10, entries_max: 3, ..Limits::default() };
     let unpacked = |tar: Tar| unpack(tar.end().as_slice(), &Place::new().root(), limits);
     unpacked(Tar::default().file("a", "12345").file("b", "12345").dir("c")).unwrap();
     let bytes = unpacked(Tar::default().file("a", "12345").file("b", "123456")).unwrap_err();
@@ -178,7 +179,7 @@ fn there_is_an_end_to_bytes_and_entries() {
 
 #[test]
 fn directories_without_an_entry_count_too() {
-    let limits = Limits { bytes_max: 10, entries_max: 3 };
+    let limits = Limits { bytes_max: 10, entries_max: 3, ..Limits::default() };
     let unpacked = |tar: Tar| unpack(tar.end().as_slice(), &Place::new().root(), limits);
     unpacked(Tar::default().file("a/b/c", "")).unwrap();
     assert!(matches!(unpacked(Tar::default().file("a/b/c/d", "")), Err(UnpackError::TooLarge { .. })));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -30,18 +31,20 @@ pub struct Asked {
     pub range: Option<String>,
 }
 
-/// An answer; with `cut`, the connection breaks after so many bytes of it.
+/// An answer, after a pause; with `cut`, the connection breaks after so many bytes of it, or, if it `stalls`, is silent.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
     pub cut: Option<usize>,
+    pub stalls: bool,
+    pub pause: Duration,
 }
 
 impl Reply {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, stalls: false, pause: Duration::ZERO }
     }
 
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -57,9 +60,7 @@ pub struct Content(pub BTreeMap<String, Vec<u8>>);
 impl Content {
     /// An image of these layers, compressed, under a tag; behind an index if `indexed`.
     pub fn image(mut self, tag: &str, layers: &[Vec<u8>], indexed: bool) -> Self {
-        let config = self.blob(config(layers).into_bytes());
-        let blobs: Vec<Value> = layers.iter().map(|layer| self.blob(gzip(layer))).collect();
-        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": blobs }).to_string().into_bytes();
+        let manifest = self.manifest_of(layers, layers.iter().map(|layer| gzip(layer)));
         if !indexed {
             return self.manifest(tag, manifest);
         }
@@ -68,6 +69,18 @@ impl Content {
             json!({ "digest": Digest::of(&manifest).to_string(), "size": manifest.len(), "platform": platform });
         let index = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string().into_bytes();
         self.manifest("by-digest-only", manifest).manifest(tag, index)
+    }
+
+    /// An image of these layers, which come as these blobs, under a tag.
+    pub fn image_as(mut self, tag: &str, layers: &[Vec<u8>], blobs: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let manifest = self.manifest_of(layers, blobs);
+        self.manifest(tag, manifest)
+    }
+
+    fn manifest_of(&mut self, layers: &[Vec<u8>], blobs: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+        let config = self.blob(config(layers).into_bytes());
+        let blobs: Vec<Value> = blobs.into_iter().map(|blob| self.blob(blob)).collect();
+        json!({ "schemaVersion": 2, "config": config, "layers": blobs }).to_string().into_bytes()
     }
 
     pub fn manifest(mut self, tag: &str, bytes: Vec<u8>) -> Self {
@@ -123,8 +136,11 @@ impl Registry {
                 let service = service_fn(move |request: Request<Incoming>| {
                     let asked = asked_by(&request);
                     remembered.lock().unwrap().push(asked.clone());
-                    let answer = answer(reply(&asked));
-                    async move { Ok::<_, Infallible>(answer) }
+                    let reply = reply(&asked);
+                    async move {
+                        tokio::time::sleep(reply.pause).await;
+                        Ok::<_, Infallible>(answer(reply))
+                    }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
                 // A connection that breaks is what some tests want.
@@ -173,9 +189,13 @@ fn answer(reply: Reply) -> Response<Body> {
     let cut = reply.cut.unwrap_or(reply.body.len());
     let data = Bytes::copy_from_slice(&reply.body[..cut]);
     let body = stream::once(async { Ok(Frame::data(data)) });
-    let end = stream::iter(reply.cut).then(|_| async {
+    let stalls = reply.stalls;
+    let end = stream::iter(reply.cut).then(move |_| async move {
         // What comes before is sent while the body makes the server wait.
         tokio::task::yield_now().await;
+        if stalls {
+            std::future::pending::<()>().await;
+        }
         Err(io::Error::other("cut"))
     });
     let mut response = Response::builder().status(reply.status);

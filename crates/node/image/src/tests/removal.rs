@@ -12,7 +12,7 @@ fn layer(name: &str) -> Vec<u8> {
 async fn import(node: &Node, name: &str, layers: &[Vec<u8>]) -> Image {
     let file = node.file("image.tar", &archive(&oci_layout(name, layers, gzip)));
     node.images.import(&file, None, &Silent).await.unwrap();
-    node.images.ensure(name, PullPolicy::PreferCached, &Silent).await.unwrap()
+    node.images.ensure(name, PullPolicy::PreferCached, None, &Silent).await.unwrap()
 }
 
 fn hexes(layers: &[&Vec<u8>]) -> Vec<String> {

@@ -15,7 +15,7 @@ fn mounted(layers: Vec<Tar>, look: impl FnOnce(&Path) + Send + 'static) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let image = runtime.block_on(async {
             node.images.import(&file, None, &Silent).await.unwrap();
-            node.images.ensure("x", PullPolicy::Default, &Silent).await.unwrap()
+            node.images.ensure("x", PullPolicy::Default, None, &Silent).await.unwrap()
         });
         let target = node.scratch.path().join("mounted");
         fs::create_dir(&target).unwrap();

@@ -15,24 +15,9 @@ use std::rc::Rc;
 
 use tar::Archive;
 
+use crate::limits::Limits;
 use entry::Unpacker;
 pub(crate) use root::Root;
-
-/// How much an archive may unpack to.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of all files together.
-    pub bytes_max: u64,
-    /// Entries, and directories above them that have no entry.
-    pub entries_max: u64,
-}
-
-impl Default for Limits {
-    /// 32 GiB in 2,000,000 entries.
-    fn default() -> Self {
-        Self { bytes_max: 32 << 30, entries_max: 2_000_000 }
-    }
-}
 
 /// Why an archive was not unpacked.
 #[derive(Debug, thiserror::Error)]

@@ -109,6 +109,7 @@ pub(super) fn create(
     let mut mounts = Mounts::default();
     mounts.rootfs(&spec.rootfs).map_err(|error| io_failure("mount the root file system", &error))?;
     let root = &spec.rootfs.target;
+    rootfs::check_kernel_directories(root).map_err(|error| io_failure("use the root file system", &error))?;
     let identity = rootfs::identify(root, &spec.user)?;
     rootfs::make_cwd(root, &spec.cwd).map_err(|error| io_failure("make the working directory", &error))?;
     for volume in spec.mounts.iter().filter(|mount| mount.populate) {

@@ -25,8 +25,8 @@ use nix::{
 use super::connection::Connection;
 use crate::protocol::{Message, Request};
 
-/// An agent, its predecessor that is not quite gone, somebody who looks.
-const CONNECTIONS_MAX: usize = 8;
+/// An agent, its predecessor that is not quite gone, and for a moment each further program that is started.
+const CONNECTIONS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Server {

@@ -61,6 +61,25 @@ impl Drop for Mounts {
     }
 }
 
+/// Refuses a root in which the place of a kernel file system is anything but a directory: what is made there before the root
+/// is entered would be made where a link points to (CVE-2025-54867, and libcontainer's links below `/dev`).
+pub(crate) fn check_kernel_directories(root: &Path) -> io::Result<()> {
+    for name in ["dev", "proc", "sys"] {
+        match fs::symlink_metadata(root.join(name)) {
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("/{name} of the image is no directory"),
+                ));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Makes the working directory inside the root when it is absent, as Docker does. A link on the way is followed
 /// inside the root only.
 pub(crate) fn make_cwd(root: &Path, cwd: &Path) -> io::Result<()> {

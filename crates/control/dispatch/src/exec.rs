@@ -1,0 +1,180 @@
+//! Sessions with programs in containers: where the caller's WebSocket and the node's meet. What passes between them is the
+//! session protocol of AWS's Session Manager plugin; the server looks at the first frame alone, which has the token.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use estiva_ecs::container_instance::table::ContainerInstanceRow;
+use estiva_ecs::exec_session::{self, table::ExecSessionRow};
+use estiva_model::Principal;
+use estiva_session_protocol::FRAME_BYTES_MAX;
+use estiva_session_protocol::payload::{self, OpenDataChannel};
+use estiva_wire::server::{Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::{debug, error, info};
+
+use crate::admission;
+use crate::sessions::Sessions;
+
+/// How long a stranger may take to show its token.
+const TOKEN_WAIT: Duration = Duration::from_secs(10);
+/// How long the first to come waits for the other.
+const MEETING_WAIT: Duration = Duration::from_secs(60);
+/// Callers' connections at one time, those that have shown no token yet included.
+const CALLERS_MAX: usize = 1000;
+
+type Socket = WebSocketStream<UpgradedIo>;
+
+/// Where both ends of a session meet.
+pub(crate) struct Exchange {
+    waiting: Mutex<HashMap<String, Waiting>>,
+    callers: Semaphore,
+}
+
+struct Waiting {
+    end: End,
+    socket: oneshot::Sender<Socket>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Caller,
+    Node,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), callers: Semaphore::new(CALLERS_MAX) }
+    }
+}
+
+impl Exchange {
+    /// The other end's socket, for the first who comes; the second one's is the first one's affair from then on.
+    async fn meet(&self, id: &str, end: End, socket: Socket) -> Option<(Socket, Socket)> {
+        let receiver = {
+            let mut waiting = self.lock();
+            match waiting.remove(id) {
+                Some(other) if other.end != end => {
+                    // It may have given up in this moment.
+                    let _ = other.socket.send(socket);
+                    return None;
+                }
+                _ => {}
+            }
+            let (sender, receiver) = oneshot::channel();
+            waiting.insert(id.to_owned(), Waiting { end, socket: sender });
+            receiver
+        };
+        let other = timeout(MEETING_WAIT, receiver).await;
+        match other {
+            Ok(Ok(other)) => Some((socket, other)),
+            _ => {
+                self.lock().remove(id);
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The node's end.
+pub(crate) struct NodeEnd(pub Arc<Sessions>);
+
+impl NodeEnd {
+    fn session(&self, upgrade: &Upgrade) -> Option<Arc<ExecSessionRow>> {
+        let view = self.0.store.view();
+        let row = view.get::<ExecSessionRow>(upgrade.parameter("sessionId")?)?;
+        let instance = view.get::<ContainerInstanceRow>(&row.container_instance_key)?;
+        let own = upgrade.caller.principal == Principal::Root || upgrade.caller.arn() == instance.registered_by;
+        own.then_some(row)
+    }
+}
+
+#[async_trait]
+impl UpgradeHandler for NodeEnd {
+    async fn admit(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
+        self.session(upgrade).map(|_| ()).ok_or_else(|| admission::refused("There is no such session for this node."))
+    }
+
+    async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
+        let Some(row) = self.session(&upgrade) else { return };
+        serve(&self.0, &row.id, End::Node, socket(io).await).await;
+    }
+}
+
+/// The caller's end, at `/v1/data-channel/ID`.
+pub(crate) struct CallerEnd(pub Arc<Sessions>);
+
+#[async_trait]
+impl TokenUpgradeHandler for CallerEnd {
+    async fn serve(&self, path: String, io: UpgradedIo) {
+        let Ok(_permit) = self.0.exchange.callers.try_acquire() else { return };
+        let mut socket = socket(io).await;
+        let id = path.rsplit('/').next().unwrap_or_default();
+        let first = timeout(TOKEN_WAIT, socket.next()).await;
+        let Ok(Some(Ok(Message::Text(text)))) = first else { return };
+        let Ok(opening) = payload::decode::<OpenDataChannel>(text.as_bytes()) else { return };
+        match exec_session::redeem(&self.0.store, id, &opening.token_value).await {
+            Ok(Some(row)) => {
+                info!(session = id, task = row.task_arn, container = row.container, "a session is opened");
+                serve(&self.0, id, End::Caller, socket).await;
+            }
+            Ok(None) => {
+                info!(session = id, "a token that opens no session was shown");
+                let _ = socket.close(None).await;
+            }
+            Err(error) => error!(session = id, error = &error as &dyn std::error::Error, "a session was not opened"),
+        }
+    }
+}
+
+async fn serve(sessions: &Sessions, id: &str, end: End, socket: Socket) {
+    let Some((one, other)) = sessions.exchange.meet(id, end, socket).await else { return };
+    tokio::select! {
+        () = relay(one, other) => {}
+        () = sessions.closed() => {}
+    }
+    info!(session = id, "a session is over");
+    if let Err(error) = exec_session::end(&sessions.store, id).await {
+        debug!(session = id, error = &error as &dyn std::error::Error, "the session's row stays until the next start");
+    }
+}
+
+/// Hands frames over until one end has enough.
+async fn relay(mut one: Socket, mut other: Socket) {
+    loop {
+        let (message, to) = tokio::select! {
+            message = one.next() => (message, &mut other),
+            message = other.next() => (message, &mut one),
+        };
+        match message {
+            Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
+                if to.send(message).await.is_err() {
+                    break;
+                }
+            }
+            // Each connection answers its own pings.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+        }
+    }
+    // Whoever is not there any more need not be told.
+    let _ = timeout(TOKEN_WAIT, one.close(None)).await;
+    let _ = timeout(TOKEN_WAIT, other.close(None)).await;
+}
+
+async fn socket(io: UpgradedIo) -> Socket {
+    let limit = Some(FRAME_BYTES_MAX);
+    let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}

@@ -1,0 +1,77 @@
+//! ExecuteCommand: sessions with programs in containers.
+//!
+//! The call writes a row, the node protocol tells the task's node of it, and both ends meet at the server. The row's token
+//! opens the session once; with the session's end the row goes.
+
+pub(crate) mod handlers;
+pub mod table;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use estiva_model::Timestamp;
+use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
+use sha2::{Digest, Sha256};
+
+use table::ExecSessionRow;
+
+/// How long a token opens its session.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// The session that the token opens, unless it was opened before; from now on it is.
+///
+/// # Errors
+/// The change could not be made durable.
+pub async fn redeem(store: &Store, id: &str, token: &str) -> Result<Option<Arc<ExecSessionRow>>, StoreError> {
+    let hash = hash(token);
+    let opens = |view: &Snapshot| {
+        let row = view.get::<ExecSessionRow>(id)?;
+        let fresh = Timestamp::now().since(row.created_at) < TOKEN_LIFE;
+        (fresh && !row.opened && row.token_sha256 == hash).then_some(row)
+    };
+    if opens(&store.view()).is_none() {
+        return Ok(None);
+    }
+    let update = store.update(|tx| {
+        let row = opens(tx);
+        Ok::<_, Infallible>(row.map(|row| tx.put(ExecSessionRow { opened: true, ..(*row).clone() })))
+    });
+    update.await.map_err(only_of_store)
+}
+
+/// The session is over.
+///
+/// # Errors
+/// The change could not be made durable.
+pub async fn end(store: &Store, id: &str) -> Result<(), StoreError> {
+    let update = store.update(|tx| {
+        tx.delete::<ExecSessionRow>(id);
+        Ok::<_, Infallible>(())
+    });
+    update.await.map_err(only_of_store)
+}
+
+/// Sessions of a former process are over.
+///
+/// # Errors
+/// The change could not be made durable.
+pub async fn end_all(store: &Store) -> Result<(), StoreError> {
+    let ids: Vec<String> = store.view().scan::<ExecSessionRow>("").map(|row| row.key()).collect();
+    for id in ids {
+        end(store, &id).await?;
+    }
+    Ok(())
+}
+
+fn only_of_store(error: UpdateError<Infallible>) -> StoreError {
+    match error {
+        UpdateError::Aborted(never) => match never {},
+        UpdateError::Store(error) => error,
+    }
+}
+
+/// What is kept of a token; 256 random bits need no salt.
+pub(crate) fn hash(token: &str) -> String {
+    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
