@@ -16,7 +16,7 @@ from pathlib import Path
 BOTOCORE_VERSION = "1.44.5"
 
 # Service directory in botocore's data, and the API version there.
-SERVICES = {"ecs": "2014-11-13", "logs": "2014-03-28", "sts": "2011-06-15"}
+SERVICES = {"ecs": "2014-11-13", "logs": "2014-03-28", "secretsmanager": "2017-10-17", "sts": "2011-06-15"}
 
 PROSE = {"documentation", "deprecatedMessage", "deprecatedSince", "documentationUrl"}
 METADATA = [

@@ -15,7 +15,7 @@ use crate::codegen::Api;
 /// The APIs, and the file that implements each one's trait.
 const SERVICES: [(&str, &str, &str); 4] = [
     ("ecs", "Amazon ECS", "crates/control/ecs/src/service.rs"),
-    ("estiva", "Estiva's own", "crates/control/ecs/src/task/history.rs"),
+    ("estiva", "Estiva's own", "crates/control/ecs/src/estiva_api.rs"),
     ("logs", "CloudWatch Logs", "crates/control/logs/src/service.rs"),
     ("sts", "AWS STS", "crates/control/iam/src/sts.rs"),
 ];

@@ -53,7 +53,7 @@ fn healthcheck(check: &api::HealthCheck) -> Healthcheck {
 /// The account decides on the mode where the task definition does not.
 pub(super) fn log_config(log: &api::LogConfiguration, log_mode: &str) -> LogConfig {
     let mut config = log.options.clone().unwrap_or_default();
-    if log.log_driver == api::LogDriver::Awslogs {
+    if log.log_driver != api::LogDriver::JsonFile {
         config.entry("mode".to_owned()).or_insert_with(|| log_mode.to_owned());
     }
     LogConfig { driver: log.log_driver.as_str().to_owned(), config }

@@ -37,26 +37,16 @@ pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
 
 fn check_container(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
     let logging = container.log_configuration.as_ref();
-    let option =
-        |name: &str| logging.and_then(|it| it.options.as_ref()).is_some_and(|options| options.contains_key(name));
     let unsupported = [
         (has(container.secrets.as_ref()), "secrets"),
         (has(container.environment_files.as_ref()), "environmentFiles"),
         (has(container.resource_requirements.as_ref()), "resourceRequirements"),
-        (container.repository_credentials.is_some(), "repositoryCredentials"),
-        (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (has(container.credential_specs.as_ref()), "credentialSpecs"),
         (
             container.port_mappings.iter().flatten().any(|it| it.container_port_range.is_some()),
             "portMappings.containerPortRange",
         ),
         (logging.is_some_and(|it| has(it.secret_options.as_ref())), "logConfiguration.secretOptions"),
-        (
-            logging.is_some_and(|it| !matches!(it.log_driver, api::LogDriver::Awslogs | api::LogDriver::JsonFile)),
-            "logConfiguration.logDriver other than awslogs and json-file",
-        ),
-        (option("awslogs-multiline-pattern"), "logConfiguration.options.awslogs-multiline-pattern"),
-        (option("awslogs-datetime-format"), "logConfiguration.options.awslogs-datetime-format"),
     ];
     match unsupported.iter().find(|(given, _)| *given) {
         Some((_, field)) => Err(refusal(&format!("containerDefinitions[{place}].{field}"))),

@@ -6,7 +6,7 @@ use estiva_network::TaskNetwork;
 use estiva_planning::lifecycle::{ContainerStatus, HealthStatus};
 use serde_json::{Map, Value, json};
 
-use crate::engine::{KnownContainer, TaskView, docker_config};
+use crate::engine::{KnownContainer, TaskView, docker_config, docker_name};
 
 /// Which shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +80,10 @@ pub(super) fn container(view: &TaskView, known: &KnownContainer, around: &Around
     let definition = view.task.containers.iter().find(|it| it.name == known.name).unwrap_or(&none);
     let (config, host_config) = docker_config(definition).unwrap_or_default();
     let task = &view.task;
-    let docker_name = format!(
-        "ecs-{}-{}-{}-{}",
-        task.family,
-        task.version,
-        known.name,
-        known.runtime_id.get(..20).unwrap_or_default()
-    );
     let mut value = json!({
         "DockerId": known.runtime_id,
         "Name": known.name,
-        "DockerName": docker_name,
+        "DockerName": docker_name(task, &known.name, &known.runtime_id),
         "Image": definition.image,
         "ImageID": known.image_digest.as_deref().unwrap_or_default(),
         "Labels": config.labels,

@@ -3,6 +3,7 @@
 use estiva_shim::client::ClientError;
 use estiva_shim::protocol::FailureKind;
 
+use super::firelens::FirelensError;
 use super::record::RecordError;
 use super::translate::TranslateError;
 use crate::logs::LogSetupError;
@@ -70,6 +71,11 @@ impl StartFailure {
     #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
     pub fn record(error: RecordError) -> Self {
         Self::Record(with_sources(&error))
+    }
+
+    /// A log router cannot be set up.
+    pub fn firelens(name: &str, error: &FirelensError) -> Self {
+        Self::Create { container: name.to_owned(), reason: with_sources(error) }
     }
 
     /// A container's output has nowhere to go.

@@ -8,11 +8,13 @@ mod credentials;
 mod driver;
 mod execs;
 mod failure;
+pub(crate) mod firelens;
 mod health;
 mod host;
 mod links;
 mod prepare;
 mod record;
+mod registry_auth;
 mod report;
 mod reporter;
 mod storage;
@@ -40,7 +42,7 @@ pub(crate) use execs::Execs;
 pub(crate) use failure::with_sources;
 pub(crate) use host::{ControlPlane, Host};
 pub(crate) use record::{KnownContainer, KnownTask, TaskRecord, id_of};
-pub(crate) use translate::{TranslateError, docker_config};
+pub(crate) use translate::{TranslateError, docker_config, docker_name};
 
 /// How many ended tasks are remembered, so that a message that was under way for long does not start one again.
 const ENDED_MAX: usize = 4096;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use estiva_agent_protocol::task::docker::HostConfig;
-use estiva_agent_protocol::task::{Container, PortMapping, Task};
+use estiva_agent_protocol::task::{Container, PortMapping, RegistryAuthentication, Task};
 use estiva_image::{Image, Silent};
 use estiva_network::{Binding, Eni, Protocol};
 use estiva_planning::lifecycle::NetworkBinding;
@@ -20,7 +20,7 @@ use super::host::Host;
 use super::record::{TaskRecord, id_of};
 use super::translate::{self, Surroundings, docker_config};
 use super::volume::{self, VolumeError};
-use super::{links, storage};
+use super::{firelens, links, registry_auth, storage};
 use crate::logs;
 
 /// A task whose containers can be created.
@@ -66,17 +66,26 @@ impl PreparedNetwork {
 
 /// The images of the task's containers, in their order, unpacked and held for the task.
 pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, StartFailure> {
-    let mut found: BTreeMap<&str, Image> = BTreeMap::new();
+    // Containers of one image and with one secret need to ask once.
+    let key = |container: &Container| (container.image.clone(), container.registry_authentication.clone());
+    let mut found: Vec<((String, Option<RegistryAuthentication>), Image)> = Vec::new();
     let mut images = Vec::with_capacity(task.containers.len());
     for container in &task.containers {
-        let refused = |reason| StartFailure::Pull { container: container.name.clone(), reason };
-        if !found.contains_key(container.image.as_str()) {
-            let pulled = host.images.ensure(&container.image, host.pull_policy, None, &Silent).await;
-            let image = pulled.map_err(|error| refused(with_sources(&error)))?;
-            host.images.lease(&image, id_of(&task.arn)).map_err(|error| refused(with_sources(&error)))?;
-            found.insert(&container.image, image);
+        let refused = |error: &dyn std::error::Error| StartFailure::Pull {
+            container: container.name.clone(),
+            reason: with_sources(error),
+        };
+        if let Some((_, image)) = found.iter().find(|(known, _)| *known == key(container)) {
+            images.push(image.clone());
+            continue;
         }
-        images.extend(found.get(container.image.as_str()).cloned());
+        let credentials = registry_auth::credentials(host.control_plane.as_ref(), container).await;
+        let credentials = credentials.map_err(|error| refused(&error))?;
+        let pulled = host.images.ensure(&container.image, host.pull_policy, credentials.as_ref(), &Silent).await;
+        let image = pulled.map_err(|error| refused(&error))?;
+        host.images.lease(&image, id_of(&task.arn)).map_err(|error| refused(&error))?;
+        found.push((key(container), image.clone()));
+        images.push(image);
     }
     Ok(images)
 }
@@ -167,7 +176,9 @@ pub(super) fn containers(
     let root = storage::root(dir);
     let places = volume::prepare(&record.task, &root, &host.volumes_dir).map_err(volume_failure)?;
     let spec = |(container, image): (&Container, &Image)| {
-        let volumes = volume::mounts(&record.task, images, container, &places, &root).map_err(volume_failure)?;
+        let mut volumes = volume::mounts(&record.task, images, container, &places, &root).map_err(volume_failure)?;
+        let router = firelens::prepare(&record.task, container, dir, &host.run_dir);
+        volumes.extend(router.map_err(|error| StartFailure::firelens(&container.name, &error))?);
         spec(host, record, dir, container, image, volumes)
     };
     let specs = record.task.containers.iter().zip(images).map(spec);
@@ -237,6 +248,7 @@ fn environment(host: &Host, record: &TaskRecord, container: &Container) -> BTree
         let credentials = record.credentials_id.as_deref().map(|id| (id, record.authorization.as_str()));
         variables.extend(endpoint.variables(network_mode, &known.endpoint_id, credentials));
     }
+    variables.extend(firelens::variables(&record.task));
     variables.extend(links::variables(&record.task, container, record.network.as_ref().and_then(|it| it.ip)));
     variables
 }
@@ -303,14 +315,17 @@ pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), 
     let id = id_of(&task.arn);
     host.network.delete(id).await.map_err(StartFailure::network)?;
     host.images.release(id).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
-    let dir = dir.to_owned();
+    let (dir, sockets) = (dir.to_owned(), firelens::socket_dir(&host.run_dir, id));
     let removed = tokio::task::spawn_blocking(move || {
         volume::release(&storage::root(&dir))?;
         storage::unmount(&dir)?;
-        match fs::remove_dir_all(dir.join("rootfs")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other,
+        for left in [dir.join("rootfs"), sockets] {
+            match fs::remove_dir_all(left) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     });
     match removed.await {
         Ok(Err(error)) => Err(StartFailure::Shim(format!("cannot remove the containers' files: {error}"))),

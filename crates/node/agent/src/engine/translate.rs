@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use estiva_agent_protocol::task::Container;
 use estiva_agent_protocol::task::docker::{Config, DeviceMapping, HostConfig};
+use estiva_agent_protocol::task::{Container, Task};
 use estiva_image::ImageConfig;
 use estiva_shim::spec::{
     BindMount, ContainerSpec, Device, LogSink, NamespaceMode, Resources, Rootfs, Tmpfs, Ulimit, User,
@@ -72,6 +72,11 @@ pub fn docker_config(container: &Container) -> Result<(Config, HostConfig), Tran
     let config = serde_json::from_str(&parse(&container.docker_config.config)).map_err(malformed)?;
     let host = serde_json::from_str(&parse(&container.docker_config.host_config)).map_err(malformed)?;
     Ok((config, host))
+}
+
+/// What AWS's agent calls a container in Docker: family, revision, name, and something that nobody else has.
+pub fn docker_name(task: &Task, container: &str, runtime_id: &str) -> String {
+    format!("ecs-{}-{}-{container}-{}", task.family, task.version, runtime_id.get(..20).unwrap_or_default())
 }
 
 /// The container as the shim runs it.

@@ -38,6 +38,12 @@ pub(crate) enum LogSetupError {
     /// CloudWatch Logs said no.
     #[error("failed to initialize logging driver: failed to create Cloudwatch log stream")]
     Service(#[source] ClientError),
+    /// A driver's options make no sense.
+    #[error("failed to initialize logging driver")]
+    Driver(#[from] estiva_log_driver::OptionError),
+    /// What a driver speaks with cannot be reached.
+    #[error("failed to initialize logging driver")]
+    Backend(#[source] estiva_log_driver::SendError),
 }
 
 impl Destination {

@@ -1,7 +1,10 @@
-//! Containers' output: where the shim puts it, and, for the driver awslogs, how it gets from there to CloudWatch Logs.
+//! Containers' output: where the shim puts it, and how it gets from there to where the log driver says.
 
+mod backend;
 mod batch;
 mod destination;
+mod lines;
+mod multiline;
 mod shipper;
 mod shippers;
 mod sink;

@@ -1,17 +1,14 @@
-//! Ships one container's spool to its log stream. What was not accepted stays in the spool.
+//! Ships one container's spool to where its lines go. What was not taken stays in the spool.
 
 use std::path::PathBuf;
 
-use estiva_api_logs::PutLogEvents;
-use estiva_api_logs::types::{InputLogEvent, PutLogEventsRequest};
 use estiva_shim::spool::{Reader, SpoolError};
-use estiva_wire::client::ClientError;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::batch::{Assembler, batches};
-use super::destination::{Destination, is_not_found};
-use crate::backoff::Backoff;
+use super::backend::Backend;
+use super::lines::Assembler;
 
 /// Bytes read from a spool at one time: a few calls' worth.
 const READ_BYTES: usize = 2 << 20;
@@ -23,7 +20,7 @@ pub(super) struct Shipper {
     /// The spool's directory.
     pub spool: PathBuf,
     /// Where the output goes.
-    pub destination: Destination,
+    pub backend: Backend,
     /// Once true, nothing more is written to the spool: it ends where it ends, though its end may never have been noted.
     pub closed: watch::Receiver<bool>,
 }
@@ -37,71 +34,42 @@ impl Shipper {
     }
 
     async fn ship(&mut self) -> Result<(), SpoolError> {
-        let mut reader = Reader::open(&self.spool)?;
+        let Self { task_id, spool, backend, closed } = self;
+        let mut reader = Reader::open(spool)?;
         let mut assembler = Assembler::default();
         while !reader.is_ended() {
             // Seen before the read: what is read after that is all there will ever be.
-            let closed = *self.closed.borrow();
+            let is_closed = *closed.borrow();
             let batch = reader.read(READ_BYTES)?;
             if batch.corrupt > 0 {
-                warn!(task = self.task_id, places = batch.corrupt, "damaged log records were passed over");
+                warn!(task = task_id, places = batch.corrupt, "damaged log records were passed over");
             }
             if batch.records.is_empty() {
-                if closed {
+                if is_closed {
                     break;
                 }
                 tokio::select! {
                     written = reader.wait() => written?,
-                    _ = self.closed.wait_for(|closed| *closed) => {}
+                    _ = closed.wait_for(|closed| *closed) => {}
+                    () = sleep_until(backend.deadline()) => {}
                 }
-                continue;
+            } else {
+                backend.ship(task_id, assembler.lines(batch.records), closed).await;
             }
-            for events in batches(assembler.events(batch.records)) {
-                self.put(events).await;
-            }
-            // Half a line is read again after a crash: it has not been shipped.
-            if assembler.is_empty() {
+            backend.complete(task_id, false, closed).await;
+            // What is held back is read again after a crash: it has not been shipped.
+            if assembler.is_empty() && backend.is_empty() {
                 reader.commit()?;
             }
         }
-        Ok(())
+        backend.complete(task_id, true, closed).await;
+        if assembler.is_empty() { reader.commit() } else { Ok(()) }
     }
+}
 
-    /// Tries until CloudWatch Logs takes the events, or refuses them for good.
-    async fn put(&self, events: Vec<InputLogEvent>) {
-        let mut backoff = Backoff::default();
-        let request = PutLogEventsRequest {
-            log_group_name: self.destination.group.clone(),
-            log_stream_name: self.destination.stream.clone(),
-            log_events: events,
-            ..PutLogEventsRequest::default()
-        };
-        loop {
-            let result = match self.destination.client.call::<PutLogEvents>(&request).await {
-                Err(error) if is_not_found(&error) => match self.destination.create().await {
-                    Ok(()) => continue,
-                    Err(error) => Err(error),
-                },
-                other => other.map(drop),
-            };
-            let Err(error) = result else { return };
-            if self.is_final(&error) {
-                let lost = request.log_events.len();
-                warn!(
-                    task = self.task_id,
-                    group = self.destination.group,
-                    lost,
-                    error = &error as &dyn std::error::Error,
-                    "log lines were refused"
-                );
-                return;
-            }
-            backoff.wait().await;
-        }
-    }
-
-    /// A running container's group may be made again by its owner; nobody waits for that once the task has ended.
-    fn is_final(&self, error: &ClientError) -> bool {
-        !error.is_retryable() && (*self.closed.borrow() || !is_not_found(error))
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn sink(config: Option<&LogConfig>, dir: &Path) -> LogSink {
     let options = config.map_or(&none, |config| &config.config);
     let option = |name: &str| options.get(name).map(String::as_str);
     match config.map_or("json-file", |config| &config.driver) {
-        "awslogs" => {
+        "awslogs" | "awsfirelens" | "fluentd" | "gelf" | "journald" | "splunk" | "syslog" => {
             let blocking = option("mode") == Some("blocking");
             let asked = option("max-buffer-size").and_then(parse_size).unwrap_or(BUFFER_BYTES_DEFAULT);
             let max_bytes = if blocking { BLOCKING_BYTES_MAX } else { asked.max(2 * SEGMENT_BYTES.0) };

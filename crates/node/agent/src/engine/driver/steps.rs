@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use estiva_agent_protocol::task::{Container, RestartPolicy};
+use estiva_agent_protocol::task::{Container, RestartPolicy, Task};
 use estiva_planning::dependency::{Condition, Progress, Wait, next_to_stop, wait};
 use estiva_planning::lifecycle::{ContainerStatus, HealthStatus, TaskStatus};
 use estiva_shim::client::Client;
@@ -21,14 +21,20 @@ const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// How long a container must have run to be started again: ECS's default for `restartAttemptPeriod`.
 const RESTART_ATTEMPT_PERIOD_DEFAULT: Duration = Duration::from_secs(300);
 
-/// What a container waits for: its dependencies, and the containers that it is linked to.
-fn conditions(container: &Container) -> impl Iterator<Item = (&str, Condition)> {
+/// What a container waits for: its dependencies, the containers that it is linked to, and the router of its output.
+fn conditions<'a>(task: &'a Task, container: &'a Container) -> impl Iterator<Item = (&'a str, Condition)> {
     let depends = container.depends_on.iter().map(|it| {
         // A condition of a newer API than this agent's: at least it must run.
         (it.container_name.as_str(), Condition::parse(&it.condition).unwrap_or(Condition::Start))
     });
     let links = container.links.iter().filter_map(|link| Some((link.split(':').next()?, Condition::Start)));
-    depends.chain(links)
+    let routers = task.containers.iter().filter(|it| it.firelens_configuration.is_some() && is_routed(container));
+    depends.chain(links).chain(routers.map(|it| (it.name.as_str(), Condition::Start)))
+}
+
+fn is_routed(container: &Container) -> bool {
+    let log = docker_config(container).ok().and_then(|(_, host)| host.log_config);
+    log.is_some_and(|log| log.driver == "awsfirelens")
 }
 
 impl Driver {
@@ -58,7 +64,7 @@ impl Driver {
         for (place, spec) in self.pending.iter().enumerate() {
             let Some(definition) = self.definition(&spec.name) else { continue };
             let mut ready = true;
-            for (other, condition) in conditions(definition) {
+            for (other, condition) in conditions(&self.record.task, definition) {
                 match self.progress(other).map_or(Wait::Over, |progress| wait(condition, progress)) {
                     Wait::Over => {}
                     Wait::Goes => ready = false,
@@ -208,7 +214,7 @@ impl Driver {
             |it: &Container| self.container(&it.name).is_some_and(|known| known.status == ContainerStatus::Running);
         let running: Vec<bool> = containers.iter().map(runs).collect();
         let depends = |one: usize, other: usize| match (containers.get(one), containers.get(other)) {
-            (Some(one), Some(other)) => conditions(one).any(|(name, _)| name == other.name),
+            (Some(one), Some(other)) => conditions(&self.record.task, one).any(|(name, _)| name == other.name),
             _ => false,
         };
         let next: Vec<Container> = next_to_stop(&running, depends)
