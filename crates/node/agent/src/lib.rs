@@ -9,6 +9,7 @@ mod endpoint;
 mod engine;
 mod error;
 mod exec;
+mod fail_point;
 mod image_cleanup;
 mod logs;
 mod node;

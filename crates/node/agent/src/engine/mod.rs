@@ -33,6 +33,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::error::AgentError;
+use crate::fail_point;
 use driver::Driver;
 use record::RecordError;
 use reporter::Reporter;
@@ -153,6 +154,7 @@ impl Engine {
             record.known.refuse("the node does not have the task");
         }
         record.save(dir.path())?;
+        fail_point::reach("task-kept");
         self.begin(dir, record, if stop { DesiredStatus::Stopped } else { DesiredStatus::Running });
         Ok(())
     }
@@ -230,6 +232,7 @@ impl Engine {
 
     fn stop(&self, arn: &str, dir: &TaskDir) -> Result<(), RecordError> {
         dir.request_stop()?;
+        fail_point::reach("stop-kept");
         self.tell(arn);
         Ok(())
     }

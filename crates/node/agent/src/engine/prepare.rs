@@ -21,6 +21,7 @@ use super::record::{TaskRecord, id_of};
 use super::translate::{self, Surroundings, docker_config};
 use super::volume::{self, VolumeError};
 use super::{firelens, links, registry_auth, storage};
+use crate::fail_point;
 use crate::logs;
 
 /// A task whose containers can be created.
@@ -314,10 +315,13 @@ fn resolv_conf(of_host: &str, config: &HostConfig, same_network: bool) -> String
 pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), StartFailure> {
     let id = id_of(&task.arn);
     host.network.delete(id).await.map_err(StartFailure::network)?;
+    fail_point::reach("network-released");
     host.images.release(id).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
     let (dir, sockets) = (dir.to_owned(), firelens::socket_dir(&host.run_dir, id));
     let removed = tokio::task::spawn_blocking(move || {
+        fail_point::reach("images-released");
         volume::release(&storage::root(&dir))?;
+        fail_point::reach("volumes-released");
         storage::unmount(&dir)?;
         for left in [dir.join("rootfs"), sockets] {
             match fs::remove_dir_all(left) {

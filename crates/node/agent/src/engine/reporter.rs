@@ -11,6 +11,7 @@ use super::record::KnownTask;
 use super::report;
 use super::task_dir::TaskDir;
 use crate::backoff::Backoff;
+use crate::fail_point;
 
 /// One task's reporter.
 pub(super) struct Reporter {
@@ -51,6 +52,11 @@ impl Reporter {
                         Err(_) => submit(&self.client, &request).await,
                     },
                 }
+                fail_point::reach(if known.status == TaskStatus::Stopped {
+                    "end-reported"
+                } else {
+                    "running-reported"
+                });
                 reported = Some(known.version);
                 if let Err(error) = self.dir.set_reported(known.version) {
                     debug!(

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::{Driver, Live};
 use crate::engine::failure::StartFailure;
 use crate::engine::prepare;
+use crate::fail_point;
 
 /// A step of the clean-up that fails is tried again after this long.
 const CLEANUP_RETRY: Duration = Duration::from_secs(1);
@@ -69,7 +70,9 @@ impl Driver {
                 for state in live.client.state().await.map_err(StartFailure::shim)?.containers {
                     live.client.delete(&state.name).await.map_err(StartFailure::shim)?;
                 }
+                fail_point::reach("containers-deleted");
                 live.client.shutdown().await.map_err(StartFailure::shim)?;
+                fail_point::reach("shim-shut-down");
             }
             client::kill_orphans(&self.dir).await.map_err(StartFailure::shim)?;
         }
@@ -82,6 +85,8 @@ impl Driver {
             self.set_container(&name, ContainerStatus::Stopped);
         }
         self.record.known.status = TaskStatus::Stopped;
+        fail_point::reach("all-released");
         self.publish();
+        fail_point::reach("end-kept");
     }
 }

@@ -7,12 +7,14 @@ use tracing::warn;
 use super::Driver;
 use crate::engine::failure::StartFailure;
 use crate::engine::record::KnownContainer;
+use crate::fail_point;
 
 impl Driver {
     pub(super) fn set_running(&mut self) -> Result<(), StartFailure> {
         self.record.known.status = TaskStatus::Running;
         self.record.known.version += 1;
         self.record.save(&self.dir).map_err(StartFailure::record)?;
+        fail_point::reach("running-kept");
         self.known.send_replace(self.record.known.clone());
         Ok(())
     }
@@ -50,6 +52,7 @@ impl Driver {
         container.reason =
             reason.or_else(|| oom.then(|| "OutOfMemoryError: Container killed due to memory usage".to_owned()));
         self.publish();
+        fail_point::reach("container-end-kept");
     }
 
     /// Keeps the state and hands it to the reporter. A disk that refuses must not stop the driver: the state is

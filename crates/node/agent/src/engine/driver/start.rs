@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{Driver, Live};
 use crate::engine::failure::StartFailure;
 use crate::engine::prepare::{self, Prepared};
+use crate::fail_point;
 
 impl Driver {
     /// Images, network, shim: whatever of them is there already is used again.
@@ -78,6 +79,7 @@ impl Driver {
             images = prepare::images(&self.host, &self.record.task) => images?,
         };
         self.record.known.pull_stopped_at.get_or_insert_with(Timestamp::now);
+        fail_point::reach("images-pulled");
         for (container, image) in self.record.known.containers.iter_mut().zip(&images) {
             container.image_digest = Some(image.digest.clone());
         }
@@ -85,6 +87,7 @@ impl Driver {
         // network namespace that is bound later.
         if liveness == Liveness::NeverStarted || self.record.network.is_none() {
             let network = prepare::network(&self.host, &self.record.task).await?;
+            fail_point::reach("network-made");
             for container in &mut self.record.known.containers {
                 let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
                 container.network_bindings = network.bindings_of(ports.map_or(&[], |it| &it.port_mappings));
@@ -93,11 +96,14 @@ impl Driver {
             self.record.shim_spawned = true;
             // Neither network nor shim outlives the machine.
             self.record.save_until_reboot(&self.dir).map_err(StartFailure::record)?;
+            fail_point::reach("network-noted");
         }
         if liveness == Liveness::NeverStarted {
             self.spawn_shim().await?;
+            fail_point::reach("shim-spawned");
         }
         prepare::storage(&self.record.task, &self.dir).await?;
+        fail_point::reach("storage-made");
         prepare::containers(&self.host, &self.record, &self.dir, &images)
     }
 

@@ -15,6 +15,7 @@ use super::Driver;
 use crate::engine::failure::{StartFailure, with_sources};
 use crate::engine::health::Monitor;
 use crate::engine::translate::docker_config;
+use crate::fail_point;
 
 /// From SIGTERM to SIGKILL where the task definition does not say: ECS's default.
 const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -126,8 +127,10 @@ impl Driver {
         let there = client.state().await.map_err(StartFailure::shim)?;
         if !there.containers.iter().any(|state| state.name == spec.name) {
             client.create(spec).await.map_err(refused)?;
+            fail_point::reach("container-created");
         }
         client.start(&spec.name).await.map_err(refused)?;
+        fail_point::reach("container-started");
         self.container_started(client, &spec.name, Instant::now());
         Ok(())
     }
@@ -229,6 +232,7 @@ impl Driver {
                 let error: &dyn std::error::Error = &error;
                 warn!(task = self.record.id(), container = container.name, error, "cannot stop the container");
             }
+            fail_point::reach("container-told-to-stop");
             self.told.insert(container.name);
         }
     }
