@@ -12,9 +12,20 @@ sys.path.insert(0, str(ROOT / "tools"))
 from oci_image import write_image  # noqa: E402
 
 APPLETS = [
-    "cat", "date", "dd", "echo", "env", "find", "grep", "head", "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo",
-    "mknod", "mount", "mv", "nc", "nsenter", "ps", "pwd", "readlink", "rm", "seq", "sh", "sleep", "stat", "stty",
-    "tail", "touch", "tr", "true", "unshare", "wc", "wget", "yes",
+    "cat", "date", "dd", "df", "echo", "env", "fallocate", "find", "grep", "head", "hostname", "id", "ip", "kill",
+    "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "nsenter", "ps", "pwd", "readlink", "rm", "seq",
+    "sh", "sleep", "stat", "stty", "tail", "timeout", "touch", "tr", "true", "tty", "unshare", "wc", "wget", "yes",
+]
+ACCOUNTS = [
+    ("/etc/passwd", b"root:x:0:0:root:/:/bin/sh\nskipper:x:1500:1600:skipper:/home/skipper:/bin/sh\n", 0o644, (0, 0)),
+    ("/etc/group", b"root:x:0:\nharbour:x:1600:\npilots:x:1700:other,skipper\ncooks:x:1800:other\n", 0o644, (0, 0)),
+]
+# What the image has where it declares a volume.
+CARGO = [
+    ("/srv/cargo", None, 0o2750, (1500, 1600)),
+    ("/srv/cargo/manifest", b"40 barrels\n", 0o640, (1500, 1700)),
+    ("/srv/cargo/hold", None, 0o1777, (0, 1600)),
+    ("/srv/cargo/hold/barrel", b"salt\n", 0o4755, (0, 0)),
 ]
 
 
@@ -22,12 +33,15 @@ APPLETS = [
 def image_files(tmp_path_factory):
     """OCI layouts by name: busybox, and the sample."""
     directory = tmp_path_factory.mktemp("images")
-    busybox = shutil.which("busybox")
-    links = [(f"/bin/{applet}", "busybox") for applet in APPLETS]
-    write_image(directory / "busybox.tar", "busybox", [(busybox, "/bin/busybox")], links, Cmd=["sh"])
+    write_busybox(directory / "busybox.tar", "busybox", Cmd=["sh"])
     hello = build_hello()
     write_image(directory / "hello.tar", "hello", [(hello, "/hello")], Entrypoint=["/hello"])
     return {"busybox": directory / "busybox.tar", "hello": directory / "hello.tar"}
+
+
+def write_busybox(out, name, **more):
+    links = [(f"/bin/{applet}", "busybox") for applet in APPLETS]
+    write_image(out, name, [(shutil.which("busybox"), "/bin/busybox")], links, **more)
 
 
 def build_hello():
@@ -62,3 +76,13 @@ def estiva(tmp_path_factory, image_files):
     here.up()
     yield here
     here.down()
+
+
+@pytest.fixture(scope="session")
+def furnished(estiva, tmp_path_factory):
+    """An image of the shared installation that has accounts, an entry point, and a volume with content and owners."""
+    file = tmp_path_factory.mktemp("images") / "furnished.tar"
+    config = {"Entrypoint": ["/bin/echo", "from the image:"], "Cmd": ["nothing"], "Volumes": {"/srv/cargo": {}}}
+    write_busybox(file, "furnished", entries=ACCOUNTS + CARGO, **config)
+    estiva.estiva("image", "import", str(file))
+    return "furnished"

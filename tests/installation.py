@@ -180,3 +180,17 @@ def container(name="main", image="busybox", **more):
 
 def shell(script, **more):
     return container(command=["sh", "-c", script], **more)
+
+
+def logged(estiva, family, script, **more):
+    """Runs a script to its end, with `run` as RunTask has it; the task and what it wrote."""
+    definition = shell(script, **more.pop("container", {}))
+    definition["logConfiguration"] = {
+        "logDriver": "awslogs",
+        "options": {"awslogs-group": "/containers", "awslogs-stream-prefix": "t", "awslogs-create-group": "true", "mode": "blocking"},
+    }
+    run = more.pop("run", {})
+    estiva.register(family, [definition], **more)
+    task = estiva.run_to_end(family, **run)
+    stream = f"t/main/{task['taskArn'].rsplit('/', 1)[-1]}"
+    return task, estiva.messages("/containers", stream)

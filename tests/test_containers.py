@@ -7,20 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from installation import container, eventually, free_port, shell
-
-
-def logged(estiva, family, script, **more):
-    """Runs a script to its end; the task and what it wrote."""
-    definition = shell(script, **more.pop("container", {}))
-    definition["logConfiguration"] = {
-        "logDriver": "awslogs",
-        "options": {"awslogs-group": "/containers", "awslogs-stream-prefix": "t", "awslogs-create-group": "true", "mode": "blocking"},
-    }
-    estiva.register(family, [definition], **more)
-    task = estiva.run_to_end(family)
-    stream = f"t/main/{task['taskArn'].rsplit('/', 1)[-1]}"
-    return task, estiva.messages("/containers", stream)
+from installation import container, eventually, free_port, logged, shell
 
 
 def test_the_task_definition_decides_what_runs(estiva):

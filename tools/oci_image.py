@@ -19,6 +19,11 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
+ACCOUNTS = {
+    "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
+}
+
 
 def digest(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
@@ -28,14 +33,18 @@ def descriptor(media_type, data, **more):
     return {"mediaType": media_type, "digest": digest(data), "size": len(data), **more}
 
 
-def add(archive, name, data, mode=0o644, kind=tarfile.REGTYPE, target=""):
+def add(archive, name, data, mode=0o644, kind=tarfile.REGTYPE, target="", owner=(0, 0)):
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.type, info.linkname = len(data), mode, kind, target
+    info.uid, info.gid = owner
     archive.addfile(info, io.BytesIO(data))
 
 
-def layer_tar(files, links):
-    """One layer: the files with their executable bits, symbolic links, and the directories above them."""
+def layer_tar(files, links, entries=()):
+    """One layer: the files with their executable bits, symbolic links, and the directories above them.
+
+    `entries` are further files, (path, content, mode, (uid, gid)); a directory's content is None.
+    """
     out = io.BytesIO()
     made = set()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -49,8 +58,10 @@ def layer_tar(files, links):
 
         parents("tmp/x")
         parents("etc/x")
-        add(archive, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
-        add(archive, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+        given = {path.strip("/") for path, *_ in entries}
+        for name, content in ACCOUNTS.items():
+            if name not in given:
+                add(archive, name, content)
         for source, destination in files:
             destination = destination.strip("/")
             parents(destination)
@@ -59,12 +70,18 @@ def layer_tar(files, links):
         for name, target in links:
             parents(name.strip("/"))
             add(archive, name.strip("/"), b"", 0o777, tarfile.SYMTYPE, target)
+        for path, content, mode, owner in entries:
+            path = path.strip("/")
+            parents(path)
+            made.add(path)
+            kind = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            add(archive, path, content or b"", mode, kind, owner=owner)
     return out.getvalue()
 
 
-def write_image(out, name, files, links=(), **config):
+def write_image(out, name, files, links=(), entries=(), **config):
     """Writes an image of one layer to `out`; `config` is the image's config, such as Entrypoint, Cmd, Env."""
-    write_layout(out, name, [pack(layer_tar(files, links))], **config)
+    write_layout(out, name, [pack(layer_tar(files, links, entries))], **config)
 
 
 def pack(layer):

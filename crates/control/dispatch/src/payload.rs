@@ -96,6 +96,7 @@ fn container(
     environment.extend(pairs(own.and_then(|it| it.environment.as_ref())));
     let host_config = docker::host_config(
         definition,
+        size(|it| it.memory, definition.memory),
         size(|it| it.memory_reservation, definition.memory_reservation),
         network_mode,
         log_mode,

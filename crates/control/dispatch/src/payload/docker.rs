@@ -61,6 +61,7 @@ pub(super) fn log_config(log: &api::LogConfiguration, log_mode: &str) -> LogConf
 
 pub(super) fn host_config(
     definition: &api::ContainerDefinition,
+    memory: i64,
     memory_reservation: i64,
     network_mode: &str,
     log_mode: &str,
@@ -96,16 +97,16 @@ pub(super) fn host_config(
         shm_size: i64::from(linux.and_then(|linux| linux.shared_memory_size).unwrap_or(0)).saturating_mul(MIB),
         devices: linux.into_iter().flat_map(|linux| linux.devices.iter().flatten()).map(device).collect(),
         security_opt: definition.docker_security_options.clone().unwrap_or_default(),
-        memory_swap: memory_swap(definition).unwrap_or(0),
+        memory_swap: memory_swap(definition, memory).unwrap_or(0),
         memory_swappiness: linux.and_then(|linux| linux.swappiness).map(i64::from),
         init: linux.and_then(|linux| linux.init_process_enabled),
     }
 }
 
 /// `maxSwap` is on top of the memory, in MiB; Docker counts both together.
-fn memory_swap(definition: &api::ContainerDefinition) -> Option<i64> {
+fn memory_swap(definition: &api::ContainerDefinition, memory: i64) -> Option<i64> {
     let swap = definition.linux_parameters.as_ref()?.max_swap?;
-    Some((i64::from(definition.memory?) + i64::from(swap)).saturating_mul(MIB))
+    (memory > 0).then(|| (memory + i64::from(swap)).saturating_mul(MIB))
 }
 
 /// Docker's default: all three permissions, and the same path inside.

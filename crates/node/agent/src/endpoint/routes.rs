@@ -47,9 +47,9 @@ impl Routes {
         }
     }
 
-    /// The task that `id` names, if it is the one that asks.
-    fn admitted(&self, question: &Question<'_>, id: &str) -> Result<TaskView, Option<Answer>> {
-        let view = self.engine.find_by_endpoint(id).ok_or(None)?;
+    /// The task that an id names, if it is the one that asks.
+    fn admitted(&self, question: &Question<'_>, named: Option<TaskView>) -> Result<TaskView, Option<Answer>> {
+        let view = named.ok_or(None)?;
         if !self.is_from(question.peer, &view) {
             return Err(Some(forbidden("this belongs to another task")));
         }
@@ -77,7 +77,7 @@ impl Routes {
             let body = json!({ "code": "InvalidIdInRequest", "message": message, "HTTPErrorCode": 400 });
             (StatusCode::BAD_REQUEST, body)
         };
-        let view = match self.admitted(question, id) {
+        let view = match self.admitted(question, self.engine.find_by_credentials(id)) {
             Ok(view) => view,
             Err(answer) => return answer.unwrap_or_else(unknown),
         };
@@ -124,7 +124,7 @@ impl Routes {
     }
 
     async fn of_container(&self, question: &Question<'_>, id: &str, rest: &[&str], version: Version) -> Answer {
-        let view = match self.admitted(question, id) {
+        let view = match self.admitted(question, self.engine.find_by_endpoint(id)) {
             Ok(view) => view,
             Err(answer) => return answer.unwrap_or_else(not_found),
         };
@@ -173,7 +173,7 @@ impl Routes {
     }
 
     async fn protection(&self, question: &Question<'_>, id: &str) -> Answer {
-        let view = match self.admitted(question, id) {
+        let view = match self.admitted(question, self.engine.find_by_endpoint(id)) {
             Ok(view) => view,
             Err(answer) => return answer.unwrap_or_else(not_found),
         };

@@ -10,6 +10,7 @@ use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
 
 use super::credentials::TaskCredentials;
+use super::volume::unmount_shared;
 use crate::endpoint::EndpointAddress;
 use crate::error::AgentError;
 use crate::options::{NodeOptions, Options};
@@ -86,6 +87,7 @@ impl Host {
     /// Takes away what the kernel has of the node. No task may be left.
     pub async fn dismantle(&self) -> Result<(), AgentError> {
         self.network.dismantle().await?;
+        unmount_shared(&self.volumes_dir).map_err(AgentError::io(&self.volumes_dir))?;
         for hierarchy in cgroup_hierarchies() {
             let dir = hierarchy.join(self.cgroup.trim_start_matches('/'));
             match std::fs::remove_dir(&dir) {

@@ -12,6 +12,7 @@ pub(crate) mod firelens;
 mod health;
 mod host;
 mod links;
+mod mount_point;
 mod prepare;
 mod record;
 mod registry_auth;
@@ -58,8 +59,10 @@ pub(crate) struct Engine {
 #[derive(Default)]
 struct State {
     tasks: HashMap<String, Handle>,
-    /// Tasks by what their containers, or their credentials, are called at the node's endpoint.
+    /// Tasks by what their containers are called at the node's endpoint.
     endpoints: HashMap<String, String>,
+    /// Tasks by what their credentials are called there.
+    credentials: HashMap<String, String>,
     ended: VecDeque<String>,
     workers: JoinSet<()>,
 }
@@ -204,10 +207,16 @@ impl Engine {
         self.state().tasks.get(arn).map(|handle| self.view(handle))
     }
 
-    /// The task that `id` names at the node's endpoint.
+    /// The task of the container that `id` names at the node's endpoint.
     pub fn find_by_endpoint(&self, id: &str) -> Option<TaskView> {
         let state = self.state();
         state.tasks.get(state.endpoints.get(id)?).map(|handle| self.view(handle))
+    }
+
+    /// The task whose credentials `id` names at the node's endpoint.
+    pub fn find_by_credentials(&self, id: &str) -> Option<TaskView> {
+        let state = self.state();
+        state.tasks.get(state.credentials.get(id)?).map(|handle| self.view(handle))
     }
 
     fn view(&self, handle: &Handle) -> TaskView {
@@ -258,8 +267,11 @@ impl Engine {
         let mut state = self.state();
         while state.workers.try_join_next().is_some() {}
         let handle = Handle { task, authorization, execs, dir: dir.clone(), desired, known: known_receiver };
-        for id in endpoints.into_iter().chain(credentials_id).filter(|id| !id.is_empty()) {
+        for id in endpoints.into_iter().filter(|id| !id.is_empty()) {
             state.endpoints.insert(id, arn.clone());
+        }
+        if let Some(id) = credentials_id.filter(|id| !id.is_empty()) {
+            state.credentials.insert(id, arn.clone());
         }
         state.tasks.insert(arn.clone(), handle);
         let engine = self.clone();
@@ -282,6 +294,7 @@ impl Engine {
         let mut state = self.state();
         state.tasks.remove(arn);
         state.endpoints.retain(|_, task| task != arn);
+        state.credentials.retain(|_, task| task != arn);
         self.host.credentials.forget(arn);
         state.ended.push_back(arn.to_owned());
         if state.ended.len() > ENDED_MAX {

@@ -174,13 +174,13 @@ pub(super) fn containers(
     images: &[Image],
 ) -> Result<Prepared, StartFailure> {
     let volume_failure = |error: VolumeError| StartFailure::Volume(error.to_string());
-    let root = storage::root(dir);
+    let root = storage::root(dir).map_err(|error| StartFailure::Storage(error.to_string()))?;
     let places = volume::prepare(&record.task, &root, &host.volumes_dir).map_err(volume_failure)?;
     let spec = |(container, image): (&Container, &Image)| {
         let mut volumes = volume::mounts(&record.task, images, container, &places, &root).map_err(volume_failure)?;
         let router = firelens::prepare(&record.task, container, dir, &host.run_dir);
         volumes.extend(router.map_err(|error| StartFailure::firelens(&container.name, &error))?);
-        spec(host, record, dir, container, image, volumes)
+        spec(host, record, &root, dir, container, image, volumes)
     };
     let specs = record.task.containers.iter().zip(images).map(spec);
     Ok(Prepared { containers: specs.collect::<Result<_, _>>()? })
@@ -189,6 +189,7 @@ pub(super) fn containers(
 fn spec(
     host: &Host,
     record: &TaskRecord,
+    root: &Path,
     dir: &Path,
     container: &Container,
     image: &Image,
@@ -203,7 +204,7 @@ fn spec(
     let network = record.network.as_ref();
     let known = record.known.containers.iter().find(|it| it.name == container.name);
     let runtime_id = known.map(|it| it.runtime_id.clone()).unwrap_or_default();
-    let root = storage::root(dir).join("rootfs").join(&container.name);
+    let root = root.join("rootfs").join(&container.name);
     let directory = |name: &str| {
         let path = root.join(name);
         make_dir(&path).map(|()| path)
@@ -286,7 +287,12 @@ fn files(
     let mount = |(name, content): (&str, String)| {
         let source = root.join(name);
         fs::write(&source, content)?;
-        Ok(BindMount { source, destination: Path::new("/etc").join(name), read_only: false, populate: false })
+        Ok(BindMount {
+            source,
+            destination: Path::new("/etc").join(name),
+            read_only: config.readonly_rootfs,
+            populate: false,
+        })
     };
     files.into_iter().map(mount).collect()
 }
@@ -320,7 +326,7 @@ pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), 
     let (dir, sockets) = (dir.to_owned(), firelens::socket_dir(&host.run_dir, id));
     let removed = tokio::task::spawn_blocking(move || {
         fail_point::reach("images-released");
-        volume::release(&storage::root(&dir))?;
+        volume::release(&storage::root(&dir)?)?;
         fail_point::reach("volumes-released");
         storage::unmount(&dir)?;
         for left in [dir.join("rootfs"), sockets] {

@@ -5,13 +5,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
 use tokio::process::Command;
+
+use super::mount_point::{is_mount_point, unmount as unmount_all};
 
 const GIB: u64 = 1 << 30;
 
@@ -25,15 +25,15 @@ fn image(task_dir: &Path) -> PathBuf {
 }
 
 /// Where the task's containers and volumes write: its own file system if it has one.
-pub(super) fn root(task_dir: &Path) -> PathBuf {
+pub(super) fn root(task_dir: &Path) -> io::Result<PathBuf> {
     let own = mount_point(task_dir);
-    if is_mounted(&own) { own } else { task_dir.to_owned() }
+    Ok(if is_mount_point(&own)? { own } else { task_dir.to_owned() })
 }
 
 /// Makes and mounts the file system; done if it is there.
 pub(super) async fn mount(task_dir: &Path, gib: u64) -> io::Result<()> {
     let (dir, file) = (mount_point(task_dir), image(task_dir));
-    if is_mounted(&dir) {
+    if is_mount_point(&dir)? {
         return Ok(());
     }
     fs::create_dir_all(&dir)?;
@@ -51,23 +51,14 @@ pub(super) async fn mount(task_dir: &Path, gib: u64) -> io::Result<()> {
 /// Takes the file system away with all that is in it; done if there is none.
 pub(super) fn unmount(task_dir: &Path) -> io::Result<()> {
     let (dir, file) = (mount_point(task_dir), image(task_dir));
-    if is_mounted(&dir) {
-        umount2(&dir, MntFlags::MNT_DETACH).map_err(|errno: Errno| io::Error::from(errno))?;
-    }
-    for result in [fs::remove_dir(&dir), fs::remove_file(&file)] {
+    unmount_all(&dir)?;
+    for result in [fs::remove_dir_all(&dir), fs::remove_file(&file)] {
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(())
-}
-
-/// A file system begins where the device changes.
-fn is_mounted(dir: &Path) -> bool {
-    let device = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.dev()).ok();
-    let parent = dir.parent().and_then(device);
-    device(dir).is_some_and(|own| parent.is_some_and(|parent| own != parent))
 }
 
 async fn run(command: &mut Command) -> io::Result<()> {

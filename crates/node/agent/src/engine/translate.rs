@@ -121,12 +121,19 @@ pub fn container_spec(
         privileged: host.privileged,
         no_new_privileges: security.no_new_privileges,
         seccomp_unconfined: security.seccomp_unconfined,
-        mounts: around.volumes.into_iter().chain(around.files).collect(),
+        mounts: mounts(around.volumes, around.files),
         stop_signal: stop_signal(&image.stop_signal)?,
         init: host.init == Some(true),
         restartable: container.restart_policy.as_ref().is_some_and(|policy| policy.enabled),
         log: around.log,
     })
+}
+
+/// Where a volume is mounted at the place of one of the node's files, the volume is what is seen.
+fn mounts(volumes: Vec<BindMount>, files: Vec<BindMount>) -> Vec<BindMount> {
+    let is_free = |file: &BindMount| !volumes.iter().any(|volume| volume.destination == file.destination);
+    let files: Vec<BindMount> = files.into_iter().filter(is_free).collect();
+    volumes.into_iter().chain(files).collect()
 }
 
 /// As Docker does: an entry point in the task definition also takes the place of the image's command.

@@ -9,8 +9,9 @@ use std::path::{Component, Path, PathBuf};
 use estiva_agent_protocol::task::{Container, DockerVolume, Task, Volume};
 use estiva_image::Image;
 use estiva_shim::spec::BindMount;
-use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
+
+use super::mount_point::{is_mount_point, unmount};
 
 /// Why a volume cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -92,16 +93,14 @@ fn place(volume: &Volume, root: &Path, shared: &Path) -> Result<Place, VolumeErr
 fn mount_device(name: &str, docker: &DockerVolume, dir: &Path) -> Result<(), VolumeError> {
     let refused = |reason: String| VolumeError::Options { volume: name.to_owned(), reason };
     let option = |key: &str| docker.driver_opts.get(key).map_or("", String::as_str);
-    if let Some(unknown) =
-        docker.driver_opts.keys().find(|key| !matches!(key.as_str(), "type" | "device" | "o" | "size"))
-    {
+    if let Some(unknown) = docker.driver_opts.keys().find(|key| !matches!(key.as_str(), "type" | "device" | "o")) {
         return Err(refused(format!("the driver local has no option '{unknown}'")));
     }
     let (kind, device) = (option("type"), option("device"));
     if kind.is_empty() && device.is_empty() {
         return Ok(());
     }
-    if is_mount_point(dir) {
+    if is_mount_point(dir).map_err(|error| refused(error.to_string()))? {
         return Ok(());
     }
     let (mut flags, mut data) = (MsFlags::empty(), Vec::new());
@@ -131,13 +130,6 @@ fn flag(word: &str) -> Option<MsFlags> {
     })
 }
 
-/// Also of a bind mount from the same file system, which a device's number does not tell.
-fn is_mount_point(dir: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let dir = dir.to_string_lossy();
-    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&*dir))
-}
-
 /// Takes the task's own volumes away, with what is in them; shared ones stay.
 pub(super) fn release(root: &Path) -> io::Result<()> {
     let dir = of_task(root);
@@ -146,12 +138,17 @@ pub(super) fn release(root: &Path) -> io::Result<()> {
         entries => entries?,
     };
     for entry in entries {
-        let path = entry?.path();
-        if is_mount_point(&path) {
-            umount2(&path, MntFlags::MNT_DETACH).map_err(|errno: Errno| io::Error::from(errno))?;
-        }
+        unmount(&entry?.path())?;
     }
     fs::remove_dir_all(&dir)
+}
+
+/// Unmounts the devices of shared volumes; their files stay. No task may be left.
+pub(super) fn unmount_shared(shared: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(shared)? {
+        unmount(&entry?.path())?;
+    }
+    Ok(())
 }
 
 /// What a container mounts: its mount points, those of the containers in volumesFrom, and the places that its image declares

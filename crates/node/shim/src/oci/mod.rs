@@ -85,7 +85,7 @@ fn process(spec: &ContainerSpec, identity: &Identity) -> Result<Value, InvalidSp
         "terminal": spec.tty,
         "user": { "uid": identity.uid, "gid": identity.gid, "additionalGids": identity.additional_gids },
         "args": spec.args,
-        "env": environment(spec),
+        "env": environment(spec, Some(&identity.home)),
         "cwd": spec.cwd,
         "rlimits": spec.ulimits.iter().map(rlimit).collect::<Result<Vec<_>, _>>()?,
         // No capabilities here: see `executor`, which drops them after it has installed the filter.
@@ -97,15 +97,18 @@ fn process(spec: &ContainerSpec, identity: &Identity) -> Result<Value, InvalidSp
     Ok(process)
 }
 
-/// The variables of a container.
-pub(crate) fn environment(spec: &ContainerSpec) -> Vec<String> {
+/// The variables of a container; `home` is its user's directory.
+pub(crate) fn environment(spec: &ContainerSpec, home: Option<&str>) -> Vec<String> {
     let has = |key: &str| spec.env.iter().any(|entry| entry.split_once('=').is_some_and(|(name, _)| name == key));
-    let mut env = Vec::with_capacity(spec.env.len() + 3);
+    let mut env = Vec::with_capacity(spec.env.len() + 4);
     if !has("PATH") {
         env.push(PATH_DEFAULT.to_owned());
     }
     if !has("HOSTNAME") && !spec.host_uts {
         env.push(format!("HOSTNAME={}", hostname(spec)));
+    }
+    if let Some(home) = home.filter(|_| !has("HOME")) {
+        env.push(format!("HOME={home}"));
     }
     if spec.tty && !has("TERM") {
         env.push("TERM=xterm".to_owned());

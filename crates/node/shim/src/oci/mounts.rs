@@ -1,5 +1,7 @@
 //! What is mounted in a container besides its root.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::Context;
@@ -23,16 +25,20 @@ pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<
     ];
     mounts.push(json!({ "destination": "/dev/shm", "type": "bind", "source": context.shm,
         "options": ["rbind", "nosuid", "noexec", "nodev"] }));
+    let mut own: Vec<(&Path, Value)> = Vec::with_capacity(spec.tmpfs.len() + spec.mounts.len());
     for tmpfs in &spec.tmpfs {
-        mounts.push(memory(tmpfs)?);
+        own.push((&tmpfs.destination, memory(tmpfs)?));
     }
     for mount in &spec.mounts {
         // Slave: what the host mounts below it later appears inside, never the other way round.
         let options = if mount.read_only { vec!["rbind", "rslave", "rro"] } else { vec!["rbind", "rslave"] };
-        mounts.push(
-            json!({ "destination": mount.destination, "type": "bind", "source": mount.source, "options": options }),
-        );
+        let value =
+            json!({ "destination": mount.destination, "type": "bind", "source": mount.source, "options": options });
+        own.push((&mount.destination, value));
     }
+    // A mount hides what was mounted below its place before it: those above come first.
+    own.sort_by_key(|(destination, _)| *destination);
+    mounts.extend(own.into_iter().map(|(_, mount)| mount));
     Ok(mounts)
 }
 
@@ -42,7 +48,12 @@ fn hardened(access: &str) -> Vec<&str> {
 
 /// Docker's rules: nothing executable and no devices unless asked for, the usual options passed on, others refused.
 fn memory(tmpfs: &Tmpfs) -> Result<Value, InvalidSpec> {
-    const FLAGS: &[&str] = &["ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "noatime"];
+    #[rustfmt::skip]
+    const FLAGS: &[&str] = &[
+        "defaults", "ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "async", "dirsync", "mand", "nomand",
+        "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "private",
+        "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
+    ];
     const SETTINGS: &[&str] = &["mode", "uid", "gid", "nr_inodes", "nr_blocks", "size", "mpol"];
     let mut options: Vec<String> = HARDENED.map(str::to_owned).to_vec();
     for option in &tmpfs.options {

@@ -77,7 +77,7 @@ fn memory_without_swap_means_none() {
 
 #[test]
 fn the_variables_that_programs_rely_on_are_there() {
-    let env = |extra| environment(&spec(&extra));
+    let env = |extra| environment(&spec(&extra), None);
     assert_eq!(env(json!({})), [PATH_DEFAULT, "HOSTNAME=t-web"]);
     assert_eq!(env(json!({ "env": ["PATH=/x", "HOSTNAME=y"] })), ["PATH=/x", "HOSTNAME=y"]);
     assert_eq!(env(json!({ "tty": true, "host_uts": true })), [PATH_DEFAULT, "TERM=xterm"]);

@@ -148,7 +148,7 @@ pub(super) fn create(
         None => Sink::open(&spec.log).map_err(|error| io_failure("open the log sink", &error))?,
     };
     let capabilities = oci::granted(spec, cgroup.is_unified())?;
-    let template = Template::new(spec, oci::environment(spec), identity, capabilities, cgroup.procs_files());
+    let template = Template::new(spec, oci::environment(spec, None), identity, capabilities, cgroup.procs_files());
     build(places, spec, &configuration, template, sink, mounts)
 }
 

@@ -98,13 +98,15 @@ impl Driver {
             self.record.save_until_reboot(&self.dir).map_err(StartFailure::record)?;
             fail_point::reach("network-noted");
         }
+        // What is mounted for the task must be there before its shim, which sees no later mount of the host's.
+        prepare::storage(&self.record.task, &self.dir).await?;
+        fail_point::reach("storage-made");
+        let prepared = prepare::containers(&self.host, &self.record, &self.dir, &images)?;
         if liveness == Liveness::NeverStarted {
             self.spawn_shim().await?;
             fail_point::reach("shim-spawned");
         }
-        prepare::storage(&self.record.task, &self.dir).await?;
-        fail_point::reach("storage-made");
-        prepare::containers(&self.host, &self.record, &self.dir, &images)
+        Ok(prepared)
     }
 
     async fn spawn_shim(&self) -> Result<(), StartFailure> {
