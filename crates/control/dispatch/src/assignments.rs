@@ -80,10 +80,12 @@ impl Assignments {
         batches
     }
 
-    /// The node could not take a payload.
-    pub fn refuse(&mut self, message_id: &str) {
+    /// The node could not take a payload: the keys of its tasks.
+    pub fn refuse(&mut self, message_id: &str) -> Vec<String> {
         let refused = self.sent.iter().filter(|(_, sent)| sent.message_id == message_id);
-        self.refused.extend(refused.map(|(key, _)| key.clone()));
+        let refused: Vec<String> = refused.map(|(key, _)| key.clone()).collect();
+        self.refused.extend(refused.iter().cloned());
+        refused
     }
 
     /// What the node could not take, once more, as far as it is still news.

@@ -73,13 +73,11 @@ impl Exchange {
             receiver
         };
         let other = timeout(MEETING_WAIT, receiver).await;
-        match other {
-            Ok(Ok(other)) => Some((socket, other)),
-            _ => {
-                self.lock().remove(id);
-                None
-            }
+        if let Ok(Ok(other)) = other {
+            return Some((socket, other));
         }
+        self.lock().remove(id);
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {

@@ -10,6 +10,7 @@ use estiva_agent_protocol::acs::{
 };
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use estiva_ecs::exec_session::table::ExecSessionRow;
+use estiva_ecs::task::report::note_refusal;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
@@ -195,7 +196,13 @@ impl Session {
             // At once it would be refused for the same reason: it is sent again with the next heartbeat.
             Ok(AgentMessage::Nack(nack)) => {
                 warn!(instance, reason = nack.reason, "the node could not take its tasks; it is asked again");
-                self.assignments.refuse(&nack.message_id);
+                let tasks = self.assignments.refuse(&nack.message_id);
+                let store = self.sessions.store.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = note_refusal(&store, tasks, &nack.reason).await {
+                        error!(error = &error as &dyn std::error::Error, "why the node took no tasks was not stored");
+                    }
+                });
             }
             Ok(AgentMessage::TaskStopVerification(candidates)) => return Some(self.verify(candidates)),
             Err(error) => {

@@ -130,12 +130,12 @@ async fn attach(mut socket: WebSocketStream<TcpStream>, token: &str) -> Result<i
                 // The program's own input ends too.
                 _ => input_ended = true,
             },
-            _ = changed(&mut resized) => tell_size(&mut session, has_terminal),
+            () = changed(&mut resized) => tell_size(&mut session, has_terminal),
             () = tokio::time::sleep_until(due.into()) => session.tick(Instant::now())?,
         }
         if open && !waiting.is_empty() && session.room_bytes() >= DATA_BYTES_MAX {
-            let taken = session.input(&waiting, Instant::now());
-            waiting.drain(..taken);
+            let sent = session.input(&waiting, Instant::now());
+            waiting.drain(..sent);
         }
         if open && input_ended && !end_told && session.room_bytes() >= DATA_BYTES_MAX {
             end_told = session.end_input(Instant::now()).is_ok();

@@ -87,6 +87,7 @@ fn the_least_that_a_definition_says() {
         "desiredStatus": "RUNNING",
         "networkMode": "bridge",
         "launchType": "EC2",
+        "zone": "us-east-1a",
         "group": "family:web",
         "containers": [{
             "name": "app",

@@ -8,19 +8,12 @@ const DRIVER_DEFAULT: &str = "local";
 
 pub(super) fn volume(volume: &api::Volume) -> Volume {
     let name = volume.name.clone().unwrap_or_default();
-    match &volume.docker_volume_configuration {
-        Some(docker) => Volume {
-            name,
-            kind: "docker".to_owned(),
-            docker_volume_configuration: Some(docker_volume(docker)),
-            ..Volume::default()
-        },
-        None => {
-            let source_path = volume.host.as_ref().and_then(|host| host.source_path.clone());
-            let source_path = source_path.filter(|path| !path.is_empty());
-            Volume { name, kind: "host".to_owned(), host: Some(HostVolume { source_path }), ..Volume::default() }
-        }
+    if let Some(docker) = &volume.docker_volume_configuration {
+        let docker_volume_configuration = Some(docker_volume(docker));
+        return Volume { name, kind: "docker".to_owned(), docker_volume_configuration, ..Volume::default() };
     }
+    let source_path = volume.host.as_ref().and_then(|host| host.source_path.clone()).filter(|path| !path.is_empty());
+    Volume { name, kind: "host".to_owned(), host: Some(HostVolume { source_path }), ..Volume::default() }
 }
 
 fn docker_volume(docker: &api::DockerVolumeConfiguration) -> DockerVolume {

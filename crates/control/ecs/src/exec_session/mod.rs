@@ -10,6 +10,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 use sha2::{Digest, Sha256};
@@ -73,5 +75,5 @@ fn only_of_store(error: UpdateError<Infallible>) -> StoreError {
 
 /// What is kept of a token; 256 random bits need no salt.
 pub(crate) fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
 }

@@ -1,13 +1,14 @@
 //! What nodes report of tasks: the sole way by which a task's observed state moves on by itself.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::{Caller, Timestamp};
-use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskReport, TaskState, TaskStatus, advance};
+use estiva_planning::lifecycle::{DesiredStatus, Moment, StopCode, TaskReport, TaskState, TaskStatus, advance};
 use estiva_schema::Request;
-use estiva_store::{Row, Snapshot, Tx};
+use estiva_store::{Row, Snapshot, Store, StoreError, Tx, UpdateError};
 
 use super::table::{BY_ATTACHMENT, TaskRow, TaskStatusRow};
 use super::{end, node_report, reference};
@@ -17,6 +18,8 @@ use crate::container_instance::{authorise, table::ContainerInstanceRow};
 use crate::error::{self, invalid};
 use crate::scope::Scope;
 
+/// In a timeline: the node could not take the task.
+const REFUSED: &str = "REFUSED_BY_NODE";
 /// What agents wait for.
 const ACCEPT: &str = "ACCEPT";
 /// Of an attachment: the node has made the network interface.
@@ -102,6 +105,32 @@ fn attached(scope: &Scope, changes: &[api::AttachmentStateChange]) -> Result<Vec
         id.map(str::to_owned).ok_or_else(|| invalid(format!("Unable to find attachment {}", change.attachment_arn)))
     };
     changes.iter().filter(|change| change.status == ATTACHED).map(id).collect()
+}
+
+/// Adds to the timelines of the tasks with these keys why their node cannot take them yet; once for each reason.
+///
+/// # Errors
+/// The change could not be made durable.
+pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str) -> Result<(), StoreError> {
+    let reason = node_report::reason(reason.to_owned());
+    let update = store.update(|tx| {
+        for key in &tasks {
+            let Some(task) = tx.get::<TaskRow>(key) else { continue };
+            let status = tx.get::<TaskStatusRow>(key);
+            let last = status.as_ref().and_then(|status| status.state.timeline.last());
+            if last.is_some_and(|moment| moment.status == REFUSED && moment.reason.as_deref() == Some(&reason)) {
+                continue;
+            }
+            let at = Timestamp::now();
+            let status = REFUSED.to_owned();
+            end::note(tx, &task, Moment { at, container: None, status, exit_code: None, reason: Some(reason.clone()) });
+        }
+        Ok::<_, Infallible>(())
+    });
+    update.await.map_err(|error| match error {
+        UpdateError::Aborted(never) => match never {},
+        UpdateError::Store(error) => error,
+    })
 }
 
 async fn take(

@@ -17,7 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use super::limit::Limit;
 use super::routes::{Question, Routes};
+use super::stats::Stats;
 use super::{EndpointAddress, TASK_ADDRESS};
 use crate::engine::{ControlPlane, Engine, Host};
 use crate::error::AgentError;
@@ -59,7 +61,7 @@ impl Endpoint {
 
     /// Answers for as long as it is polled.
     pub async fn run(&self, host: Arc<Host>, engine: Engine, control_plane: ControlPlane) -> Infallible {
-        let routes = Routes { host, engine, control_plane, limit: Default::default(), stats: Default::default() };
+        let routes = Routes { host, engine, control_plane, limit: Limit::default(), stats: Stats::default() };
         let routes = Arc::new(routes);
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {

@@ -100,15 +100,13 @@ impl Monitor {
             }
         };
         tokio::pin!(check);
-        match tokio::time::timeout(timeout, &mut check).await {
-            Ok(code) => code == Ok(0),
-            Err(_) => {
-                // Gone meanwhile, or with the container.
-                let _ = self.client.signal_exec(&spec.container, &spec.id, SIGKILL).await;
-                let _ = tokio::time::timeout(KILL_WAIT, check).await;
-                false
-            }
+        if let Ok(code) = tokio::time::timeout(timeout, &mut check).await {
+            return code == Ok(0);
         }
+        // Gone meanwhile, or with the container.
+        let _ = self.client.signal_exec(&spec.container, &spec.id, SIGKILL).await;
+        let _ = tokio::time::timeout(KILL_WAIT, check).await;
+        false
     }
 }
 

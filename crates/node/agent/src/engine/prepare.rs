@@ -270,9 +270,9 @@ fn files(
         let own = network.and_then(|network| network.ip).map(|ip| format!("{ip}\t{hostname}\n")).unwrap_or_default();
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}")
     };
-    let linked = network.and_then(|network| network.ip).unwrap_or(Ipv4Addr::LOCALHOST);
+    let linked = network.and_then(|network| network.ip).unwrap_or(Ipv4Addr::LOCALHOST).to_string();
     for alias in aliases {
-        hosts.push_str(&format!("{linked}\t{alias}\n"));
+        hosts.extend([&linked, "\t", alias, "\n"]);
     }
     for entry in &config.extra_hosts {
         if let Some((name, address)) = entry.split_once(':') {

@@ -106,13 +106,13 @@ impl Program {
         let Self { output, ended, .. } = self;
         tokio::select! {
             biased;
-            written = read(output), if room && output.is_some() => match written {
-                Some(written) => Happened::Wrote(written),
-                None => {
-                    *output = None;
-                    Happened::Drained
+            written = read(output), if room && output.is_some() => {
+                if let Some(written) = written {
+                    return Happened::Wrote(written);
                 }
-            },
+                *output = None;
+                Happened::Drained
+            }
             code = end(ended) => {
                 *ended = None;
                 Happened::Ended(code)

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::SessionError;
 use super::connection::Connection;
-use crate::engine::{ControlPlane, Engine};
+use crate::engine::{ControlPlane, Engine, with_sources};
 use crate::exec;
 use crate::registration::{self, Registration};
 
@@ -67,7 +67,8 @@ impl AcsSession {
             ServerMessage::TaskStopVerificationAck(verified) => {
                 for task in verified.stop_tasks {
                     warn!(task = task.task_arn, "the control plane has no such task for this node; it is stopped");
-                    self.in_engine(move |engine| engine.stop_known(&task.task_arn)).await;
+                    // It is named again with the next manifest.
+                    let _ = self.in_engine(move |engine| engine.stop_known(&task.task_arn)).await;
                 }
                 Vec::new()
             }
@@ -100,14 +101,12 @@ impl AcsSession {
         self.newest = self.newest.max(payload.seq_num);
         let tasks = payload.tasks;
         let taken = self.in_engine(move |engine| tasks.into_iter().try_for_each(|task| engine.accept(task))).await;
-        if taken {
-            return self.ack(payload.message_id);
-        }
+        let Err(reason) = taken else { return self.ack(payload.message_id) };
         AgentMessage::Nack(Nack {
             cluster: self.registration.cluster.clone(),
             container_instance: self.registration.arn.clone(),
             message_id: payload.message_id,
-            reason: "a task could not be kept on the node's disk".to_owned(),
+            reason: format!("the node cannot keep the task: {reason}"),
         })
     }
 
@@ -142,20 +141,20 @@ impl AcsSession {
         })
     }
 
-    /// Whether the work, which writes to disk, was done.
-    async fn in_engine<E>(&self, work: impl FnOnce(&Engine) -> Result<(), E> + Send + 'static) -> bool
+    /// Does work that writes to disk; an error is why it was not done.
+    async fn in_engine<E>(&self, work: impl FnOnce(&Engine) -> Result<(), E> + Send + 'static) -> Result<(), String>
     where
         E: std::error::Error + Send + 'static,
     {
         let engine = self.engine.clone();
         match tokio::task::spawn_blocking(move || work(&engine)).await {
-            Ok(Ok(())) => true,
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 warn!(error = &error as &dyn std::error::Error, "what the control plane asked for was not taken");
-                false
+                Err(with_sources(&error))
             }
             // It panicked, which the panic hook has reported, or the runtime is going down.
-            Err(_) => false,
+            Err(_) => Err("the agent is going down".to_owned()),
         }
     }
 }

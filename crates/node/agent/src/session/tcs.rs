@@ -40,9 +40,9 @@ pub(crate) async fn run(
         tokio::select! {
             _ = ticks.tick() => {
                 let tasks = engine.views();
-                let measured;
-                (measurer, measured) = measure(measurer, tasks.clone()).await;
-                for message in metrics(registration, measured, tasks.is_empty()) {
+                let usage;
+                (measurer, usage) = measure(measurer, tasks.clone()).await;
+                for message in metrics(registration, &usage, tasks.is_empty()) {
                     connection.send(message.encode()).await?;
                 }
                 publish_health(&mut connection, registration, &tasks).await?;
@@ -63,15 +63,15 @@ pub(crate) async fn run(
 
 async fn measure(mut measurer: Measurer, tasks: Vec<TaskView>) -> (Measurer, Vec<TaskMetric>) {
     let work = move || {
-        let measured = measurer.measure(&tasks);
-        (measurer, measured)
+        let usage = measurer.measure(&tasks);
+        (measurer, usage)
     };
     // It fails when the runtime is going down.
     tokio::task::spawn_blocking(work).await.unwrap_or_default()
 }
 
 /// Publications of at most ten tasks each; one, without any, if there are none.
-fn metrics(registration: &Registration, tasks: Vec<TaskMetric>, idle: bool) -> Vec<AgentMessage> {
+fn metrics(registration: &Registration, tasks: &[TaskMetric], idle: bool) -> Vec<AgentMessage> {
     let mut pages: Vec<Vec<TaskMetric>> = tasks.chunks(TASKS_MAX).map(<[TaskMetric]>::to_vec).collect();
     if pages.is_empty() {
         pages.push(Vec::new());

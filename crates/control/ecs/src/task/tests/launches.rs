@@ -86,7 +86,6 @@ async fn requests_that_cannot_be_met_are_refused() {
             json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["s"] } } }),
             "Network Configuration is not valid for the given networkMode of this task definition.",
         ),
-        (json!({ "enableExecuteCommand": true }), "does not support it yet"),
         (json!({ "placementConstraints": [{ "type": "distinctInstance", "expression": "x" }] }), "takes no expression"),
         (json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] }), "placementStrategy"),
         (json!({ "clientToken": "with space" }), "clientToken"),

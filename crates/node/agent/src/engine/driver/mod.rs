@@ -46,12 +46,15 @@ pub(super) struct Driver {
     started: BTreeMap<String, Instant>,
     /// The health checks that run.
     monitors: BTreeMap<String, AbortHandle>,
-    health: (mpsc::UnboundedSender<(String, HealthStatus)>, mpsc::UnboundedReceiver<(String, HealthStatus)>),
+    health: (mpsc::UnboundedSender<HealthNews>, mpsc::UnboundedReceiver<HealthNews>),
     /// Nothing is started any more.
     stopping: bool,
     /// Containers that were told to stop.
     told: BTreeSet<String>,
 }
+
+/// A container's name, and its health.
+type HealthNews = (String, HealthStatus);
 
 /// A task whose shim answers.
 struct Live {
@@ -150,20 +153,17 @@ impl Driver {
             }
             let start_timeout = self.next_start_timeout();
             tokio::select! {
-                event = live.events.next() => match event {
-                    Some(event) => self.take(&live.client, event).await,
-                    None => {
-                        self.execs.lost();
-                        match self.reconnect().await {
-                            Some(again) => {
-                                live = again;
-                                self.told.clear();
-                                self.look(&live.client).await;
-                            }
-                            None => return self.adopt_orphans().await,
-                        }
+                event = live.events.next() => {
+                    if let Some(event) = event {
+                        self.take(&live.client, event).await;
+                        continue;
                     }
-                },
+                    self.execs.lost();
+                    let Some(again) = self.reconnect().await else { return self.adopt_orphans().await };
+                    live = again;
+                    self.told.clear();
+                    self.look(&live.client).await;
+                }
                 Some((name, health)) = self.health.1.recv() => self.set_health(&name, health),
                 changed = self.desired.changed(), if !self.stopping => {
                     // The engine has gone: the agent is shutting down, and its tasks run on.
