@@ -41,6 +41,14 @@ impl Acs {
 impl UpgradeHandler for Acs {
     async fn admit(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
         let instance = self.instance(upgrade)?;
+        if self.0.is_alive(&instance.key()).await {
+            let (instance, caller) = (instance.arn(), upgrade.caller.arn());
+            warn!(
+                instance,
+                caller, "a second session of a node that has one was refused: its key may be in other hands"
+            );
+            return Err(admission::refused("The container instance has a session."));
+        }
         if self.0.has_room(&instance.key()) { Ok(()) } else { Err(admission::too_many()) }
     }
 
@@ -53,7 +61,7 @@ impl UpgradeHandler for Acs {
         match connections::note(&self.0, &key).await {
             Ok(()) => {
                 info!(instance = arn, "node connected");
-                let socket = WebSocket::new(io).await;
+                let socket = WebSocket::heard_by(io, seat.heard.clone()).await;
                 match Session::new(Arc::clone(&self.0), instance).run(socket, &seat.inbox).await {
                     Ok(reason) => info!(instance = arn, reason, "node disconnected"),
                     Err(error) => info!(instance = arn, error = &error as &dyn std::error::Error, "node lost"),
@@ -105,6 +113,9 @@ impl Session {
                 dirty = inbox.take() => {
                     if dirty.superseded {
                         break (None, "another session of the node has taken over");
+                    }
+                    if dirty.challenged {
+                        socket.ping().await?;
                     }
                     let view = sessions.store.view();
                     if !self.is_active(&view) {

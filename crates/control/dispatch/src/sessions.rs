@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::exec::Exchange;
 use crate::feeds::Feeds;
@@ -12,9 +13,12 @@ use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Row, Snapshot, Store, WatchError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 /// ACS sessions at one time, and likewise TCS sessions; a node that comes later backs off.
 pub(crate) const SESSIONS_MAX: usize = 20_000;
+/// How long a node that has a session may take to show that it is there.
+const CHALLENGE_WAIT: Duration = Duration::from_secs(3);
 /// Tasks that a session is told of one by one; beyond that it looks at all tasks of its instance.
 const DIRTY_TASKS_MAX: usize = 1024;
 
@@ -33,6 +37,7 @@ pub(crate) struct Sessions {
 struct Registered {
     id: u64,
     inbox: Arc<Inbox>,
+    heard: watch::Sender<u64>,
 }
 
 /// What a session still has to look at.
@@ -52,6 +57,8 @@ pub(crate) struct Dirty {
     pub exec_sessions: BTreeSet<String>,
     /// The container instance itself.
     pub instance: bool,
+    /// Somebody wants to know whether the node is there.
+    pub challenged: bool,
     /// Another session has taken over.
     pub superseded: bool,
 }
@@ -75,6 +82,8 @@ pub(crate) struct Seat {
     id: u64,
     /// Of this session.
     pub inbox: Arc<Inbox>,
+    /// Changes with each frame from the node.
+    pub heard: watch::Sender<u64>,
 }
 
 impl Drop for Seat {
@@ -130,16 +139,33 @@ impl Sessions {
     pub fn enter(self: &Arc<Self>, instance: &str) -> Option<Seat> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::default());
+        let heard = watch::Sender::new(0);
         inbox.mark(|dirty| dirty.all = true);
         let mut seats = lock(&self.by_instance);
         if seats.len() >= self.most && !seats.contains_key(instance) {
             return None;
         }
-        let former = seats.insert(instance.to_owned(), Registered { id, inbox: Arc::clone(&inbox) });
+        let former =
+            seats.insert(instance.to_owned(), Registered { id, inbox: Arc::clone(&inbox), heard: heard.clone() });
         if let Some(former) = former {
             former.inbox.mark(|dirty| dirty.superseded = true);
         }
-        Some(Seat { sessions: Arc::clone(self), instance: instance.to_owned(), id, inbox })
+        Some(Seat { sessions: Arc::clone(self), instance: instance.to_owned(), id, inbox, heard })
+    }
+
+    /// Whether the instance has a session whose node answers. A connection that broke without a word shows no sign of life,
+    /// and gives way to the next one.
+    pub async fn is_alive(&self, instance: &str) -> bool {
+        let heard = {
+            let seats = lock(&self.by_instance);
+            let Some(seat) = seats.get(instance) else { return false };
+            let heard = seat.heard.subscribe();
+            seat.inbox.mark(|dirty| dirty.challenged = true);
+            heard
+        };
+        let mut heard = heard;
+        // It also ends when the session does.
+        matches!(timeout(CHALLENGE_WAIT, heard.changed()).await, Ok(Ok(())))
     }
 
     /// Whether the instance has a session.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use estiva_agent_protocol::FRAME_BYTES_MAX;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -31,13 +32,21 @@ pub(crate) struct WebSocket<S> {
     stream: WebSocketStream<S>,
     /// Heartbeats since the last frame from the node.
     unanswered: u32,
+    /// Counts the frames from the node, for whoever wants to know that it is there.
+    heard: watch::Sender<u64>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub async fn new(io: S) -> Self {
+        Self::heard_by(io, watch::Sender::new(0)).await
+    }
+
+    /// As [`Self::new`]; `heard` changes with each frame from the node.
+    pub async fn heard_by(io: S, heard: watch::Sender<u64>) -> Self {
         let limit = Some(FRAME_BYTES_MAX);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
-        Self { stream: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await, unanswered: 0 }
+        let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        Self { stream, unanswered: 0, heard }
     }
 
     /// The next text; `None` when the node has closed the connection. Cancel safe.
@@ -45,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             let message = self.stream.next().await.transpose().map_err(Box::new)?;
             self.unanswered = 0;
+            self.heard.send_modify(|count| *count = count.wrapping_add(1));
             match message {
                 None | Some(Message::Close(_)) => return Ok(None),
                 Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),

@@ -164,8 +164,12 @@ impl Bench {
     }
 
     pub async fn connect(&self, name: &str, arn: &str) -> Node {
+        self.try_connect(name, arn).await.unwrap_or_else(|(status, body)| panic!("{status} {body}"))
+    }
+
+    pub async fn try_connect(&self, name: &str, arn: &str) -> Result<Node, (u16, String)> {
         let query = format!("clusterArn=default&containerInstanceArn={}", escape(arn));
-        self.open(name, ACS_PATH, &query).await.unwrap_or_else(|(status, body)| panic!("{status} {body}"))
+        self.open(name, ACS_PATH, &query).await
     }
 
     /// Opens a WebSocket, or gives the refusal's status and body.

@@ -33,7 +33,20 @@ async fn a_connection_that_breaks_is_noted_too() {
 }
 
 #[tokio::test]
-async fn a_new_session_takes_over() {
+async fn a_second_session_is_refused_while_the_first_is_alive() {
+    let bench = Bench::with_definition().await;
+    let arn = bench.register("a").await;
+    let mut first = bench.connect("a", &arn).await;
+    first.next().await;
+    // It answers pings while it is read.
+    let reading = tokio::spawn(async move { first.told().await });
+    assert!(matches!(bench.try_connect("a", &arn).await, Err((400, _))));
+    let tasks = bench.run(1).await;
+    assert_eq!(reading.await.unwrap(), [(tasks[0].clone(), "RUNNING".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_new_session_takes_over_from_one_that_does_not_answer() {
     let bench = Bench::with_definition().await;
     let arn = bench.register("a").await;
     let mut former = bench.connect("a", &arn).await;
