@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [task-start] [api] [footprint] [scale]
+    bench/run.py [task-start] [api] [footprint] [scale] [density]
 """
 
 import concurrent.futures
@@ -28,6 +28,7 @@ import botocore.awsrequest  # noqa: E402
 import botocore.credentials  # noqa: E402
 import installation  # noqa: E402
 import oci_image  # noqa: E402
+from density import density  # noqa: E402
 
 installation.BINARY = ROOT / "target/release/estiva"
 HELLO = {"name": "web", "image": "hello", "memory": 16, "portMappings": [{"containerPort": 8080}]}
@@ -319,7 +320,11 @@ def memory(pids):
     return total
 
 
-BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale}
+def dense(here, _):
+    return density(here, sys.modules[__name__])
+
+
+BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense}
 
 
 def main():

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from oci_image import write_image  # noqa: E402
 
 APPLETS = [
-    "cat", "date", "dd", "df", "echo", "env", "fallocate", "find", "grep", "head", "hostname", "id", "ip", "kill",
+    "cat", "chmod", "date", "dd", "df", "echo", "env", "fallocate", "find", "grep", "head", "hostname", "id", "ip", "kill",
     "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "nsenter", "ps", "pwd", "readlink", "rm", "seq",
     "sh", "sleep", "stat", "stty", "tail", "timeout", "touch", "tr", "true", "tty", "unshare", "wc", "wget", "yes",
 ]

@@ -225,3 +225,19 @@ def test_top_shows_what_containers_use(estiva, task):
     assert {it["name"] for it in usage["containers"]} == {"web", "frozen"}
     assert all(it["memoryMiB"] > 0 for it in usage["containers"])
     assert task.rsplit("/", 1)[-1] in estiva.estiva("top").stdout
+
+
+def test_a_hostile_container_reaches_nothing_by_what_is_run_in_it(estiva):
+    """CVE-2019-5736, CVE-2024-21626: what enters a container runs its files, and must not hand anything of the host's to them."""
+    binary = BINARY.read_bytes()
+    script = "rm /bin/cat; printf '#!/proc/self/exe\\n' > /bin/cat; chmod 755 /bin/cat; ln -s / /etc/x; while :; do for p in /proc/[0-9]*/exe; do : >> $p; done; done 2> /dev/null"
+    estiva.register("hostile-exec", [shell(script, memory=128, stopTimeout=2)])
+    [arn] = estiva.run("hostile-exec", enableExecuteCommand=True)
+    estiva.wait("RUNNING", arn)
+    for _ in range(20):
+        exec_(estiva, arn, "cat", "/etc/hostname", container="main")
+        exec_(estiva, arn, "/proc/self/exe", "--help", container="main")
+    seen = exec_(estiva, arn, "sh", "-c", "ls -l /proc/self/fd; ls /; readlink /proc/self/cwd", container="main").stdout
+    assert str(estiva.data) not in seen and "estiva" not in seen
+    assert BINARY.read_bytes() == binary
+    estiva.stop(arn)

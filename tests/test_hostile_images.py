@@ -201,12 +201,19 @@ def readings():
         # CVE-2026-33055: the other way round.
         "the header's size is larger": extended(size=0) + header("probe/file", 512) + SMUGGLED + header("probe/last", 0) + END,
         "an archive in a file": header("probe/file", len(SMUGGLED) + 1024) + SMUGGLED + END + header("probe/last", 0) + END,
-        "a directory with contents": header("probe/dir", 512, b"5") + SMUGGLED + header("probe/last", 0) + END,
         "a link with contents": header("probe/link", 512, b"2", target="file") + SMUGGLED + header("probe/last", 0) + END,
         "a long name in an extended header": extended(path="probe/long") + header("probe/short", 0) + header("probe/last", 0) + END,
         "what follows the end": header("probe/last", 0) + END + SMUGGLED + END,
         "one empty block": header("probe/first", 0) + bytes(512) + header("probe/last", 0) + END,
     }
+
+
+def test_a_directory_with_contents_is_refused(estiva, registry, busybox):
+    """GNU tar takes the contents for entries, others pass them over: two would see two images."""
+    archive = header("probe/dir", 512, b"5") + SMUGGLED + header("probe/last", 0) + END
+    name = name_of()
+    hostile.serve(registry, name, [busybox, oci_image.pack(archive)])
+    assert "a directory has contents" in refused(estiva, f"{registry.host}/{name}")
 
 
 @pytest.mark.parametrize("reading", list(readings()))

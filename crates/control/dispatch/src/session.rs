@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_agent_protocol::acs::{
-    AgentMessage, Heartbeat, Notice, Payload, ServerMessage, StartSession, TaskManifest, TaskStopVerification,
-    TaskStopVerificationAck,
+    AgentMessage, Heartbeat, ImagePulled, Notice, Payload, PullImage, ServerMessage, StartSession, TaskManifest,
+    TaskStopVerification, TaskStopVerificationAck,
 };
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use estiva_ecs::exec_session::table::ExecSessionRow;
+use estiva_ecs::image_pull;
+use estiva_ecs::image_pull::table::{BY_PENDING_INSTANCE, ImagePullRow, ImagePullStatus};
 use estiva_ecs::task::report::note_refusal;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
@@ -18,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tracing::{debug, error, info, warn};
 
 use crate::assignments::{Assignments, Batch, message_id};
-use crate::sessions::{Inbox, Sessions};
+use crate::sessions::{Dirty, Inbox, Sessions};
 use crate::websocket::{SessionError, WebSocket};
 use crate::{admission, connections, manifest};
 
@@ -129,6 +131,9 @@ impl Session {
                             socket.send(message.encode()).await?;
                         }
                     }
+                    for message in self.image_pulls(&view, &dirty) {
+                        socket.send(message.encode()).await?;
+                    }
                     if std::mem::take(&mut manifest_due) {
                         socket.send(self.manifest().encode()).await?;
                     }
@@ -215,12 +220,41 @@ impl Session {
                     }
                 });
             }
+            Ok(AgentMessage::ImagePulled(pulled)) => self.pulled(pulled),
             Ok(AgentMessage::TaskStopVerification(candidates)) => return Some(self.verify(candidates)),
             Err(error) => {
                 warn!(instance, error = &error as &dyn std::error::Error, "a message from the node cannot be read");
             }
         }
         None
+    }
+
+    /// The pulls to begin: new ones, and, in a new session, those of which nothing was heard yet.
+    fn image_pulls(&self, view: &Snapshot, dirty: &Dirty) -> Vec<ServerMessage> {
+        let rows: Vec<Arc<ImagePullRow>> = if dirty.all {
+            view.index::<ImagePullRow>(BY_PENDING_INSTANCE, &self.instance.key()).collect()
+        } else {
+            dirty.image_pulls.iter().filter_map(|key| view.get::<ImagePullRow>(key)).collect()
+        };
+        let message = |row: Arc<ImagePullRow>| {
+            ServerMessage::PullImage(PullImage { pull_id: row.id.clone(), image: row.image.clone() })
+        };
+        rows.into_iter().map(message).collect()
+    }
+
+    fn pulled(&self, pulled: ImagePulled) {
+        let ImagePulled { pull_id, image_digest, reason } = pulled;
+        let status = if image_digest.is_empty() {
+            ImagePullStatus::Failed(reason)
+        } else {
+            ImagePullStatus::Pulled(image_digest)
+        };
+        let (store, instance) = (self.sessions.store.clone(), Arc::clone(&self.instance));
+        tokio::spawn(async move {
+            if let Err(error) = image_pull::finish(&store, &instance, &pull_id, status).await {
+                error!(error = &error as &dyn std::error::Error, "what became of an image pull was not stored");
+            }
+        });
     }
 
     /// Of the tasks that the node would stop, those that it may.

@@ -9,6 +9,7 @@ use crate::exec::Exchange;
 use crate::feeds::Feeds;
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use estiva_ecs::exec_session::table::ExecSessionRow;
+use estiva_ecs::image_pull::table::{ImagePullRow, ImagePullStatus};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Row, Snapshot, Store, WatchError};
@@ -55,6 +56,8 @@ pub(crate) struct Dirty {
     pub tasks: BTreeSet<String>,
     /// Ids of sessions with programs in containers that are to be opened.
     pub exec_sessions: BTreeSet<String>,
+    /// Keys of images' pulls that are to begin.
+    pub image_pulls: BTreeSet<String>,
     /// The container instance itself.
     pub instance: bool,
     /// Somebody wants to know whether the node is there.
@@ -221,6 +224,10 @@ impl Sessions {
                 self.mark(&session.container_instance_key, |dirty| {
                     dirty.exec_sessions.insert(change.key.to_string());
                 });
+            } else if let Some(pull) = new_image_pull(change) {
+                self.mark(&pull.container_instance_key, |dirty| {
+                    dirty.image_pulls.insert(change.key.to_string());
+                });
             } else if is_end_of_instance(change) {
                 self.mark(&change.key, |dirty| dirty.instance = true);
             }
@@ -261,6 +268,12 @@ fn instance_of_task(view: &Snapshot, change: &Change) -> Option<String> {
 fn new_exec_session(change: &Change) -> Option<Arc<ExecSessionRow>> {
     let session = change.row::<ExecSessionRow>()?;
     session.after.filter(|_| session.before.is_none())
+}
+
+/// A pull that was just asked for.
+fn new_image_pull(change: &Change) -> Option<Arc<ImagePullRow>> {
+    let pull = change.row::<ImagePullRow>()?;
+    pull.after.filter(|row| pull.before.is_none() && row.status == ImagePullStatus::Pending)
 }
 
 /// Whether a container instance is no more.

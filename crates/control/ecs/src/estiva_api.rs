@@ -5,6 +5,7 @@ use estiva_api_estiva::{Error, Estiva, types};
 use estiva_schema::Request;
 
 use crate::EcsService;
+use crate::image_pull;
 use crate::task::{history, usage};
 
 #[async_trait]
@@ -21,5 +22,19 @@ impl Estiva for EcsService {
         request: Request<types::ListTaskUsageRequest>,
     ) -> Result<types::ListTaskUsageResponse, Error> {
         usage::list(self, &request)
+    }
+
+    async fn start_image_pull(
+        &self,
+        request: Request<types::StartImagePullRequest>,
+    ) -> Result<types::StartImagePullResponse, Error> {
+        image_pull::start(self, request).await
+    }
+
+    async fn describe_image_pull(
+        &self,
+        request: Request<types::DescribeImagePullRequest>,
+    ) -> Result<types::DescribeImagePullResponse, Error> {
+        image_pull::describe(self, &request)
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod estiva_api;
 pub mod exec_session;
 mod failure;
+pub mod image_pull;
 mod name;
 mod page;
 pub mod scope;
@@ -42,6 +43,7 @@ pub fn tables(schema: Schema) -> Schema {
         .table::<container_instance::table::ReservationRow>()
         .table::<container_instance::table::AddressRow>()
         .table::<exec_session::table::ExecSessionRow>()
+        .table::<image_pull::table::ImagePullRow>()
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ messages! {
         Credentials(CredentialsMessage) = "IAMRoleCredentialsMessage",
         /// A session with a program in a container is to be opened; Estiva's own message.
         StartSession(StartSession) = "StartSessionMessage",
+        /// An image is to be there before any task needs it; Estiva's own message.
+        PullImage(PullImage) = "PullImageMessage",
         /// A network interface that a task is about to use.
         AttachTaskNetworkInterfaces(AttachTaskNetworkInterfaces) = "AttachTaskNetworkInterfacesMessage",
         /// Every task that the node ought to have.
@@ -42,6 +44,8 @@ messages! {
         Nack(Nack) = "NackRequest",
         /// Answers [`ServerMessage::Credentials`].
         CredentialsAck(CredentialsAck) = "IAMRoleCredentialsAckRequest",
+        /// What became of [`ServerMessage::PullImage`].
+        ImagePulled(ImagePulled) = "ImagePulledRequest",
         /// Tasks that run here and that the manifest lacks.
         TaskStopVerification(TaskStopVerification) = "TaskStopVerificationMessage",
     }
@@ -96,6 +100,22 @@ wire_structs! {
         role_type: String,
         /// The secret part.
         role_credentials: Option<Credentials>,
+    }
+    /// An image to pull.
+    PullImage {
+        /// Comes back with the result.
+        pull_id: String,
+        /// As in a task definition.
+        image: String,
+    }
+    /// What became of a pull.
+    ImagePulled {
+        /// Which.
+        pull_id: String,
+        /// The digest of the image's manifest; empty if the pull failed.
+        image_digest: String,
+        /// Why it failed.
+        reason: String,
     }
     /// A program to run in a container, with whoever asked for it at the other end of a WebSocket.
     StartSession {

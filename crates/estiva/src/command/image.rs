@@ -2,15 +2,24 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use clap::{Args, Subcommand};
-use estiva_image::{ImageSummary, Images};
+use std::time::Duration;
 
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use estiva_api_estiva::types::{DescribeImagePullRequest, NodePull, StartImagePullRequest};
+use estiva_api_estiva::{DescribeImagePull, StartImagePull};
+use estiva_image::{ImageSummary, Images};
+use estiva_wire::client::Client;
+
+use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
 use crate::output;
 use crate::progress::Bar;
 
-/// Import, list and remove the node's images
+/// Between two looks at how far a pull is: the API has no way to wait for it.
+const PULL_POLL: Duration = Duration::from_millis(200);
+
+/// Import, pull, list and remove the node's images
 #[derive(Args)]
 pub struct Options {
     #[command(subcommand)]
@@ -30,6 +39,17 @@ enum Command {
         #[arg(long, value_name = "REF")]
         name: Option<String>,
     },
+    /// Pull an image onto nodes, so that tasks find it there
+    Pull {
+        /// Its name, as in a task definition
+        reference: String,
+        /// The container instances, by id or ARN; without it, all of the cluster
+        #[arg(long, value_name = "ID", num_args = 1.., value_delimiter = ',')]
+        nodes: Vec<String>,
+        /// The nodes' cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+    },
     /// List the images
     List,
     /// Remove an image that no task uses
@@ -41,6 +61,9 @@ enum Command {
 
 /// Does what was asked.
 pub fn run(installation: &InstallationOptions, options: Options) -> Result<()> {
+    if let Command::Pull { reference, nodes, cluster } = options.command {
+        return pull(installation, &reference, nodes, cluster, options.json);
+    }
     let images = Images::open(&installation.open()?.image_dir()?)?;
     let runtime = tokio::runtime::Runtime::new()?;
     match options.command {
@@ -57,6 +80,8 @@ pub fn run(installation: &InstallationOptions, options: Options) -> Result<()> {
             }
             Ok(())
         }
+        // It needs the control plane, not the node's files.
+        Command::Pull { .. } => Ok(()),
         Command::List => {
             let found = images.list()?;
             if options.json { output::json(&found) } else { table(&found) }
@@ -70,6 +95,48 @@ pub fn run(installation: &InstallationOptions, options: Options) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Tells the control plane, and waits until every node has the image or says why not.
+fn pull(
+    installation: &InstallationOptions,
+    image: &str,
+    nodes: Vec<String>,
+    cluster: Option<String>,
+    json: bool,
+) -> Result<()> {
+    let here = installation.open()?;
+    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
+    let credentials = InstallationCredentials::load(&here.credentials_file())?;
+    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let container_instances = (!nodes.is_empty()).then_some(nodes);
+    let request = StartImagePullRequest { cluster, image: image.to_owned(), container_instances };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let pull = runtime.block_on(async {
+        let answer = client.call::<StartImagePull>(&request).await?;
+        let mut pull = answer.image_pull.context("the answer has no pull")?;
+        while pull.nodes.iter().flatten().any(|node| node.status == "PENDING") {
+            tokio::time::sleep(PULL_POLL).await;
+            let answer = client.call::<DescribeImagePull>(&DescribeImagePullRequest { id: pull.id.clone() }).await?;
+            pull = answer.image_pull.context("the answer has no pull")?;
+        }
+        anyhow::Ok(pull)
+    })?;
+    let failed = pull.nodes.iter().flatten().filter(|node| node.status == "FAILED").count();
+    if json {
+        output::json(&estiva_schema::json::to_value(&pull))?;
+    } else {
+        let row = |node: &NodePull| {
+            let id = node.container_instance_arn.rsplit('/').next().unwrap_or_default().to_owned();
+            let detail = node.reason.clone().or_else(|| node.image_digest.clone());
+            vec![id, node.status.clone(), detail.unwrap_or_default()]
+        };
+        output::table(&["NODE", "STATUS", "DIGEST"], &pull.nodes.iter().flatten().map(row).collect::<Vec<_>>())?;
+    }
+    if failed > 0 {
+        bail!("{failed} nodes do not have {image}");
+    }
+    Ok(())
 }
 
 fn table(images: &[ImageSummary]) -> Result<()> {

@@ -60,7 +60,7 @@ fn event(moment: &Moment) -> api::TaskEvent {
 
 /// The same errors, of another API.
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
-pub(super) fn translated(error: estiva_api_ecs::Error) -> Error {
+pub(crate) fn translated(error: estiva_api_ecs::Error) -> Error {
     let message = error.message().to_owned();
     match error {
         estiva_api_ecs::Error::ClusterNotFoundException(_) => Error::cluster_not_found_exception(message),

@@ -162,6 +162,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Pulls an image that no task needs yet: its digest, or why it cannot be had.
+    pub async fn pull(&self, image: &str) -> Result<String, String> {
+        let pulled = self.host.images.ensure(image, self.host.pull_policy, None, &estiva_image::Silent).await;
+        pulled.map(|image| image.digest).map_err(|error| format!("CannotPullContainerError: {}", with_sources(&error)))
+    }
+
     /// Takes fresh credentials of a task's role.
     pub fn renew_credentials(&self, task_arn: &str, credentials: Credentials) {
         if self.state().tasks.contains_key(task_arn) {

@@ -200,8 +200,9 @@ fn collect(
     }
     let image = task.containers.iter().zip(images).find(|(it, _)| it.name == container.name).map(|(_, image)| image);
     for (number, path) in image.into_iter().flat_map(|image| image.config.volumes.iter().enumerate()) {
-        let destination = Path::new("/").join(path);
-        if mounts.contains_key(&destination) || destination == Path::new("/") {
+        let destination = inside(path);
+        let kernels = ["/proc", "/sys", "/dev"].iter().any(|dir| destination.starts_with(dir));
+        if mounts.contains_key(&destination) || destination == Path::new("/") || kernels {
             continue;
         }
         // No volume of a task definition has a dot in its name.
@@ -210,6 +211,19 @@ fn collect(
         mounts.insert(destination.clone(), BindMount { source, destination, read_only: false, populate: true });
     }
     Ok(())
+}
+
+/// An image's path as it is inside the root, whatever it says.
+fn inside(path: &str) -> PathBuf {
+    let mut inside = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => inside.push(name),
+            Component::ParentDir => drop(inside.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    inside
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

@@ -1,10 +1,11 @@
 //! The session that brings tasks.
 
 use estiva_agent_protocol::acs::{
-    Ack, AgentMessage, CredentialsAck, HeartbeatAck, ManifestTask, Nack, Payload, ServerMessage, TaskManifest,
-    TaskStopVerification,
+    Ack, AgentMessage, CredentialsAck, HeartbeatAck, ImagePulled, ManifestTask, Nack, Payload, PullImage,
+    ServerMessage, TaskManifest, TaskStopVerification,
 };
 use estiva_planning::lifecycle::DesiredStatus;
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::SessionError;
@@ -20,12 +21,14 @@ pub(crate) struct AcsSession {
     engine: Engine,
     /// The newest generation of work that was seen: a manifest that is not newer is dropped.
     newest: i64,
+    /// Images that are pulled for nobody yet.
+    pulls: JoinSet<ImagePulled>,
 }
 
 impl AcsSession {
     /// Not connected yet.
     pub fn new(control_plane: ControlPlane, registration: Registration, engine: Engine) -> Self {
-        Self { control_plane, registration, engine, newest: 0 }
+        Self { control_plane, registration, engine, newest: 0, pulls: JoinSet::new() }
     }
 
     /// Connects, and does what the control plane says until it closes the connection.
@@ -42,7 +45,17 @@ impl AcsSession {
         let mut connection = Connection::open(&self.control_plane, &endpoint, &query).await?;
         info!(endpoint, "connected to the control plane");
         connected();
-        while let Some(text) = connection.next().await? {
+        loop {
+            let text = tokio::select! {
+                text = connection.next() => text?,
+                Some(pulled) = self.pulls.join_next() => {
+                    if let Ok(pulled) = pulled {
+                        connection.send(AgentMessage::ImagePulled(pulled).encode()).await?;
+                    }
+                    continue;
+                }
+            };
+            let Some(text) = text else { return Ok(()) };
             let message = match ServerMessage::decode(&text) {
                 Ok(message) => message,
                 Err(error) => {
@@ -54,7 +67,6 @@ impl AcsSession {
                 connection.send(answer.encode()).await?;
             }
         }
-        Ok(())
     }
 
     async fn take(&mut self, message: ServerMessage) -> Result<Vec<AgentMessage>, SessionError> {
@@ -75,6 +87,17 @@ impl AcsSession {
             ServerMessage::InactiveInstance(_) => return Err(SessionError::Inactive),
             ServerMessage::Close(notice) | ServerMessage::Error(notice) => {
                 info!(notice = notice.message, "the control plane ends the session");
+                Vec::new()
+            }
+            ServerMessage::PullImage(PullImage { pull_id, image }) => {
+                let engine = self.engine.clone();
+                self.pulls.spawn(async move {
+                    let (image_digest, reason) = match engine.pull(&image).await {
+                        Ok(digest) => (digest, String::new()),
+                        Err(reason) => (String::new(), reason),
+                    };
+                    ImagePulled { pull_id, image_digest, reason }
+                });
                 Vec::new()
             }
             ServerMessage::StartSession(request) => {

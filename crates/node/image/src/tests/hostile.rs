@@ -193,12 +193,18 @@ fn headers_cannot_fill_the_memory() {
         let error = place.unpack(Tar::default().entry(kind, "x", "", 0o644, &large).file("y", "")).unwrap_err();
         assert!(with_sources(&error).contains("larger than 1048576 bytes"), "{kind:?}: {}", with_sources(&error));
     }
-    // What an entry itself is, or what comes with one that has no contents, is another matter.
+    // What an entry itself is is another matter.
     let whole = String::from_utf8(large.clone()).unwrap();
-    let tar = Tar::default().file("x", &whole).entry(EntryType::Directory, "d", "", 0o755, &large).file("y", "");
     let place = Place::new();
-    place.unpack(tar).unwrap();
-    assert_eq!(names_in(&place.root()), ["d", "x", "y"]);
+    place.unpack(Tar::default().file("x", &whole).file("y", "")).unwrap();
+    assert_eq!(names_in(&place.root()), ["x", "y"]);
+}
+
+#[test]
+fn a_directory_with_contents_is_refused() {
+    let tar = Tar::default().entry(EntryType::Directory, "d", "", 0o755, &[0; 512]).file("y", "");
+    let error = Place::new().unpack(tar).unwrap_err();
+    assert!(with_sources(&error).contains("a directory has contents"), "{}", with_sources(&error));
 }
 
 #[test]

@@ -96,6 +96,10 @@ pub(crate) fn unpack(stream: impl Read, into: &Path, limits: Limits) -> Result<(
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(malformed)?;
         headers_left.set(u64::MAX);
+        if entry.header().entry_type().is_dir() && entry.size() > 0 {
+            // Other programs take these bytes for the next entries: who looks at the image sees another one than we would run.
+            return Err(malformed(io::Error::new(io::ErrorKind::InvalidData, "a directory has contents")));
+        }
         unpacker.entry(&mut entry)?;
         // Read to its end here, or the next entry's headers begin with it.
         unpacker.budget.drain(&mut entry)?;

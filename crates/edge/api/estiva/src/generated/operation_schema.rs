@@ -15,7 +15,17 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "InvalidParameterException",
-    operations: &[&DESCRIBE_TASK_HISTORY, &LIST_TASK_USAGE],
+    operations: &[&DESCRIBE_IMAGE_PULL, &DESCRIBE_TASK_HISTORY, &LIST_TASK_USAGE, &START_IMAGE_PULL],
+};
+
+pub static DESCRIBE_IMAGE_PULL: OperationSchema = OperationSchema {
+    name: "DescribeImagePull",
+    input: &schema::DESCRIBE_IMAGE_PULL_REQUEST,
+    output: Some(&schema::DESCRIBE_IMAGE_PULL_RESPONSE),
+    errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException"],
+    idempotent: false,
+    readonly: true,
+    unsigned: false,
 };
 
 pub static DESCRIBE_TASK_HISTORY: OperationSchema = OperationSchema {
@@ -35,5 +45,15 @@ pub static LIST_TASK_USAGE: OperationSchema = OperationSchema {
     errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException"],
     idempotent: false,
     readonly: true,
+    unsigned: false,
+};
+
+pub static START_IMAGE_PULL: OperationSchema = OperationSchema {
+    name: "StartImagePull",
+    input: &schema::START_IMAGE_PULL_REQUEST,
+    output: Some(&schema::START_IMAGE_PULL_RESPONSE),
+    errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException"],
+    idempotent: false,
+    readonly: false,
     unsigned: false,
 };

@@ -10,6 +10,14 @@ use super::types;
 /// The operations. Each answers `NotImplemented` until a service fills it in.
 #[async_trait]
 pub trait Estiva: Send + Sync + 'static {
+    /// `DescribeImagePull`
+    async fn describe_image_pull(
+        &self,
+        _: Request<types::DescribeImagePullRequest>,
+    ) -> Result<types::DescribeImagePullResponse, Error> {
+        Err(Error::not_implemented(DescribeImagePull::SCHEMA))
+    }
+
     /// `DescribeTaskHistory`
     async fn describe_task_history(
         &self,
@@ -25,19 +33,31 @@ pub trait Estiva: Send + Sync + 'static {
     ) -> Result<types::ListTaskUsageResponse, Error> {
         Err(Error::not_implemented(ListTaskUsage::SCHEMA))
     }
+
+    /// `StartImagePull`
+    async fn start_image_pull(
+        &self,
+        _: Request<types::StartImagePullRequest>,
+    ) -> Result<types::StartImagePullResponse, Error> {
+        Err(Error::not_implemented(StartImagePull::SCHEMA))
+    }
 }
 
 endpoint! {
     Estiva;
+    DescribeImagePull, describe_image_pull, DESCRIBE_IMAGE_PULL, types::DescribeImagePullRequest, types::DescribeImagePullResponse;
     DescribeTaskHistory, describe_task_history, DESCRIBE_TASK_HISTORY, types::DescribeTaskHistoryRequest, types::DescribeTaskHistoryResponse;
     ListTaskUsage, list_task_usage, LIST_TASK_USAGE, types::ListTaskUsageRequest, types::ListTaskUsageResponse;
+    StartImagePull, start_image_pull, START_IMAGE_PULL, types::StartImagePullRequest, types::StartImagePullResponse;
 }
 
 /// Calls a macro with each operation's type.
 #[macro_export]
 macro_rules! for_each_operation {
     ($callback:ident) => {
+        $callback!($crate::DescribeImagePull);
         $callback!($crate::DescribeTaskHistory);
         $callback!($crate::ListTaskUsage);
+        $callback!($crate::StartImagePull);
     };
 }

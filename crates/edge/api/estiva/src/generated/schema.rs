@@ -24,6 +24,14 @@ pub static CONTAINER_USAGE: Shape = Shape::of(
 );
 pub static CONTAINER_USAGES: Shape =
     Shape::of("ContainerUsages", Kind::List { item: &CONTAINER_USAGE, item_name: "member", flattened: false });
+pub static DESCRIBE_IMAGE_PULL_REQUEST: Shape = Shape::of(
+    "DescribeImagePullRequest",
+    Kind::Structure { members: &[Member::of("id", &STRING).required()], union: false },
+);
+pub static DESCRIBE_IMAGE_PULL_RESPONSE: Shape = Shape::of(
+    "DescribeImagePullResponse",
+    Kind::Structure { members: &[Member::of("imagePull", &IMAGE_PULL)], union: false },
+);
 pub static DESCRIBE_TASK_HISTORY_REQUEST: Shape = Shape::of(
     "DescribeTaskHistoryRequest",
     Kind::Structure {
@@ -47,6 +55,18 @@ pub static DESCRIBE_TASK_HISTORY_RESPONSE: Shape = Shape::of(
     },
 );
 pub static DOUBLE: Shape = Shape::of("Double", Kind::Double);
+pub static IMAGE_PULL: Shape = Shape::of(
+    "ImagePull",
+    Kind::Structure {
+        members: &[
+            Member::of("createdAt", &TIMESTAMP),
+            Member::of("id", &STRING).required(),
+            Member::of("image", &STRING).required(),
+            Member::of("nodes", &NODE_PULLS),
+        ],
+        union: false,
+    },
+);
 pub static INTEGER: Shape = Shape::of("Integer", Kind::Integer);
 pub static INVALID_PARAMETER_EXCEPTION: Shape = Shape::of(
     "InvalidParameterException",
@@ -68,9 +88,39 @@ pub static LIST_TASK_USAGE_RESPONSE: Shape = Shape::of(
     Kind::Structure { members: &[Member::of("nextToken", &STRING), Member::of("tasks", &TASK_USAGES)], union: false },
 );
 pub static LONG: Shape = Shape::of("Long", Kind::Long);
+pub static NODE_PULL: Shape = Shape::of(
+    "NodePull",
+    Kind::Structure {
+        members: &[
+            Member::of("containerInstanceArn", &STRING).required(),
+            Member::of("imageDigest", &STRING),
+            Member::of("reason", &STRING),
+            Member::of("status", &STRING).required(),
+        ],
+        union: false,
+    },
+);
+pub static NODE_PULLS: Shape =
+    Shape::of("NodePulls", Kind::List { item: &NODE_PULL, item_name: "member", flattened: false });
 pub static SERVER_EXCEPTION: Shape =
     Shape::of("ServerException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
+pub static START_IMAGE_PULL_REQUEST: Shape = Shape::of(
+    "StartImagePullRequest",
+    Kind::Structure {
+        members: &[
+            Member::of("cluster", &STRING),
+            Member::of("containerInstances", &STRINGS),
+            Member::of("image", &STRING).required(),
+        ],
+        union: false,
+    },
+);
+pub static START_IMAGE_PULL_RESPONSE: Shape = Shape::of(
+    "StartImagePullResponse",
+    Kind::Structure { members: &[Member::of("imagePull", &IMAGE_PULL)], union: false },
+);
 pub static STRING: Shape = Shape::of("String", Kind::String);
+pub static STRINGS: Shape = Shape::of("Strings", Kind::List { item: &STRING, item_name: "member", flattened: false });
 pub static TASK_EVENT: Shape = Shape::of(
     "TaskEvent",
     Kind::Structure {

@@ -26,6 +26,20 @@ pub struct ContainerUsage {
 structures! { ContainerUsage = CONTAINER_USAGE [cpu_percent, memory_mi_b, name, network_received_bytes_per_second, network_sent_bytes_per_second, restart_count, storage_read_bytes_per_second, storage_written_bytes_per_second]; }
 
 #[derive(Clone, PartialEq, Default)]
+pub struct DescribeImagePullRequest {
+    pub id: String,
+}
+
+structures! { DescribeImagePullRequest = DESCRIBE_IMAGE_PULL_REQUEST [id]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct DescribeImagePullResponse {
+    pub image_pull: Option<ImagePull>,
+}
+
+structures! { DescribeImagePullResponse = DESCRIBE_IMAGE_PULL_RESPONSE [image_pull]; }
+
+#[derive(Clone, PartialEq, Default)]
 pub struct DescribeTaskHistoryRequest {
     pub cluster: Option<String>,
     pub task: String,
@@ -45,6 +59,16 @@ pub struct DescribeTaskHistoryResponse {
 }
 
 structures! { DescribeTaskHistoryResponse = DESCRIBE_TASK_HISTORY_RESPONSE [created_at, events, last_status, stop_code, stopped_reason, task_arn, task_definition_arn]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ImagePull {
+    pub created_at: Option<Timestamp>,
+    pub id: String,
+    pub image: String,
+    pub nodes: Option<Vec<NodePull>>,
+}
+
+structures! { ImagePull = IMAGE_PULL [created_at, id, image, nodes]; }
 
 #[derive(Clone, PartialEq, Default)]
 pub struct InvalidParameterException {
@@ -71,11 +95,37 @@ pub struct ListTaskUsageResponse {
 structures! { ListTaskUsageResponse = LIST_TASK_USAGE_RESPONSE [next_token, tasks]; }
 
 #[derive(Clone, PartialEq, Default)]
+pub struct NodePull {
+    pub container_instance_arn: String,
+    pub image_digest: Option<String>,
+    pub reason: Option<String>,
+    pub status: String,
+}
+
+structures! { NodePull = NODE_PULL [container_instance_arn, image_digest, reason, status]; }
+
+#[derive(Clone, PartialEq, Default)]
 pub struct ServerException {
     pub message: Option<String>,
 }
 
 structures! { ServerException = SERVER_EXCEPTION [message]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct StartImagePullRequest {
+    pub cluster: Option<String>,
+    pub container_instances: Option<Vec<String>>,
+    pub image: String,
+}
+
+structures! { StartImagePullRequest = START_IMAGE_PULL_REQUEST [cluster, container_instances, image]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct StartImagePullResponse {
+    pub image_pull: Option<ImagePull>,
+}
+
+structures! { StartImagePullResponse = START_IMAGE_PULL_RESPONSE [image_pull]; }
 
 #[derive(Clone, PartialEq, Default)]
 pub struct TaskEvent {
