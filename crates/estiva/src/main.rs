@@ -4,6 +4,7 @@ mod command;
 mod credentials;
 mod installation;
 mod output;
+mod owner;
 mod patience;
 mod progress;
 mod ready;

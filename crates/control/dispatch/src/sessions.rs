@@ -49,6 +49,7 @@ pub(crate) struct Inbox {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something that happened by itself")]
 pub(crate) struct Dirty {
     /// Every task of the instance.
     pub all: bool,

@@ -10,7 +10,6 @@ use estiva_api_ecs::ExecuteCommand;
 use estiva_api_ecs::types::ExecuteCommandRequest;
 use estiva_session_protocol::payload::Size;
 use estiva_session_protocol::{Client as Session, ClientEvent, DATA_BYTES_MAX, FRAME_BYTES_MAX};
-use estiva_wire::client::Client;
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::net::TcpStream;
@@ -20,8 +19,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
+use crate::owner;
 
 /// Run a program in a running container; without one, a shell
 ///
@@ -49,10 +48,7 @@ const QUEUE: usize = 16;
 
 /// Runs the program and ends as it does.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
-    let here = installation.open()?;
-    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
-    let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let client = owner::client(installation)?;
     let of_arn = options.task.rsplit('/').nth(1).filter(|_| options.task.starts_with("arn:")).map(str::to_owned);
     let request = ExecuteCommandRequest {
         cluster: options.cluster.clone().or(of_arn),

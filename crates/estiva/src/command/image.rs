@@ -9,11 +9,10 @@ use clap::{Args, Subcommand};
 use estiva_api_estiva::types::{DescribeImagePullRequest, NodePull, StartImagePullRequest};
 use estiva_api_estiva::{DescribeImagePull, StartImagePull};
 use estiva_image::{ImageSummary, Images};
-use estiva_wire::client::Client;
 
-use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
 use crate::output;
+use crate::owner;
 use crate::progress::Bar;
 
 /// Between two looks at how far a pull is: the API has no way to wait for it.
@@ -105,10 +104,7 @@ fn pull(
     cluster: Option<String>,
     json: bool,
 ) -> Result<()> {
-    let here = installation.open()?;
-    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
-    let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let client = owner::client(installation)?;
     let container_instances = (!nodes.is_empty()).then_some(nodes);
     let request = StartImagePullRequest { cluster, image: image.to_owned(), container_instances };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

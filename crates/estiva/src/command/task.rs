@@ -5,11 +5,10 @@ use clap::Args;
 use estiva_api_estiva::DescribeTaskHistory;
 use estiva_api_estiva::types::{DescribeTaskHistoryRequest, DescribeTaskHistoryResponse, TaskEvent};
 use estiva_model::Timestamp;
-use estiva_wire::client::Client;
 
-use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
 use crate::output;
+use crate::owner;
 
 /// Show what became of a task: every change with its time, its exit codes and the whole reason
 #[derive(Args)]
@@ -26,10 +25,7 @@ pub struct Options {
 
 /// Asks the control plane.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
-    let here = installation.open()?;
-    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
-    let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let client = owner::client(installation)?;
     // An ARN names its cluster.
     let of_arn = options.task.rsplit('/').nth(1).filter(|_| options.task.starts_with("arn:")).map(str::to_owned);
     let request =

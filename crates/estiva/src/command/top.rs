@@ -9,9 +9,9 @@ use estiva_api_estiva::ListTaskUsage;
 use estiva_api_estiva::types::{ContainerUsage, ListTaskUsageRequest, TaskUsage};
 use estiva_wire::client::Client;
 
-use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
 use crate::output;
+use crate::owner;
 
 /// Show what running containers use: CPU, memory, network, storage, restarts
 ///
@@ -36,10 +36,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Shows until it is interrupted.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
-    let here = installation.open()?;
-    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
-    let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let client = owner::client(installation)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let once = options.once || options.json || !io::stdout().is_terminal();
     loop {

@@ -1,5 +1,6 @@
 //! What can go wrong, each kind with its subject: opening, committing, one transaction, a watch.
 
+use std::convert::Infallible;
 use std::{error::Error, io, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
@@ -207,6 +208,16 @@ pub enum UpdateError<E> {
     /// The transaction could not be made durable.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl UpdateError<Infallible> {
+    /// The store's error, of a transaction that never aborts.
+    pub fn into_store(self) -> StoreError {
+        match self {
+            Self::Aborted(never) => match never {},
+            Self::Store(error) => error,
+        }
+    }
 }
 
 impl<E> UpdateError<E> {

@@ -325,3 +325,70 @@ fn the_account_decides_on_the_log_mode_that_nobody_names() {
     };
     assert_eq!((mode("awslogs").as_deref(), mode("json-file")), (Some("blocking"), None));
 }
+
+#[test]
+fn a_role_comes_with_credentials_and_an_override_comes_first() {
+    use estiva_agent_protocol::task::Credentials;
+
+    let role = |overrides: &Value, definition: &Value| {
+        let definition: api::TaskDefinition = codec::from_value(definition).unwrap();
+        let issue = |role: &str| Some(Credentials { role_arn: role.to_owned(), ..Credentials::default() });
+        let row = row(overrides);
+        of_definition(&row, &definition, row.desired_status, "blocking", &issue).role_credentials.map(|it| it.role_arn)
+    };
+    let with_role = json!({ "taskRoleArn": "arn:aws:iam::000000000000:role/web", "containerDefinitions": [] });
+    let without = json!({ "containerDefinitions": [] });
+    let other = json!({ "taskRoleArn": "arn:aws:iam::000000000000:role/other" });
+    assert_eq!(role(&json!({}), &without), None);
+    assert_eq!(role(&json!({}), &with_role).as_deref(), Some("arn:aws:iam::000000000000:role/web"));
+    assert_eq!(role(&other, &with_role).as_deref(), Some("arn:aws:iam::000000000000:role/other"));
+}
+
+#[test]
+fn what_a_container_waits_for_mounts_and_is_asked() {
+    let definition = json!({
+        "dependsOn": [{ "containerName": "first", "condition": "HEALTHY" }],
+        "startTimeout": 7,
+        "links": ["first:one"],
+        "mountPoints": [{ "sourceVolume": "v", "containerPath": "/v", "readOnly": true }],
+        "volumesFrom": [{ "sourceContainer": "first" }],
+        "restartPolicy": { "enabled": true, "ignoredExitCodes": [3], "restartAttemptPeriod": 60 },
+        "healthCheck": { "command": ["curl", "-f", "http://localhost"], "interval": 10 },
+    });
+    let container = container(definition, json!({}));
+    assert_eq!(container["dependsOn"], json!([{ "containerName": "first", "condition": "HEALTHY" }]));
+    assert_eq!((&container["startTimeout"], &container["links"]), (&json!(7), &json!(["first:one"])));
+    assert_eq!(container["mountPoints"], json!([{ "sourceVolume": "v", "containerPath": "/v", "readOnly": true }]));
+    assert_eq!(container["volumesFrom"], json!([{ "sourceContainer": "first", "readOnly": false }]));
+    let policy = json!({ "enabled": true, "ignoredExitCodes": [3], "restartAttemptPeriod": 60 });
+    assert_eq!((&container["restartPolicy"], &container["healthCheckType"]), (&policy, &json!("docker")));
+    // Nanoseconds; a command without its kind is a program with its arguments.
+    let check = json!({
+        "Test": ["CMD", "curl", "-f", "http://localhost"],
+        "Interval": 10_000_000_000_i64,
+        "Timeout": 5_000_000_000_i64,
+        "StartPeriod": 0,
+        "Retries": 3,
+    });
+    assert_eq!(container["dockerConfig"]["config"]["Healthcheck"], check);
+}
+
+#[test]
+fn volumes_of_each_kind() {
+    let volumes = json!([
+        { "name": "scratch" },
+        { "name": "bound", "host": { "sourcePath": "/srv" } },
+        { "name": "ours", "dockerVolumeConfiguration": { "scope": "shared", "autoprovision": true } },
+    ]);
+    let task = sent(&row(&json!({})), &json!({ "volumes": volumes, "containerDefinitions": [] }));
+    let expected = json!([
+        { "name": "scratch", "type": "host", "host": {} },
+        { "name": "bound", "type": "host", "host": { "sourcePath": "/srv" } },
+        {
+            "name": "ours",
+            "type": "docker",
+            "dockerVolumeConfiguration": { "scope": "shared", "autoprovision": true, "driver": "local" },
+        },
+    ]);
+    assert_eq!(task["volumes"], expected);
+}

@@ -39,7 +39,7 @@ pub async fn redeem(store: &Store, id: &str, token: &str) -> Result<Option<Arc<E
         let row = opens(tx);
         Ok::<_, Infallible>(row.map(|row| tx.put(ExecSessionRow { opened: true, ..(*row).clone() })))
     });
-    update.await.map_err(only_of_store)
+    update.await.map_err(UpdateError::into_store)
 }
 
 /// The session is over.
@@ -51,7 +51,7 @@ pub async fn end(store: &Store, id: &str) -> Result<(), StoreError> {
         tx.delete::<ExecSessionRow>(id);
         Ok::<_, Infallible>(())
     });
-    update.await.map_err(only_of_store)
+    update.await.map_err(UpdateError::into_store)
 }
 
 /// Sessions of a former process are over.
@@ -64,13 +64,6 @@ pub async fn end_all(store: &Store) -> Result<(), StoreError> {
         end(store, &id).await?;
     }
     Ok(())
-}
-
-fn only_of_store(error: UpdateError<Infallible>) -> StoreError {
-    match error {
-        UpdateError::Aborted(never) => match never {},
-        UpdateError::Store(error) => error,
-    }
 }
 
 /// What is kept of a token; 256 random bits need no salt.

@@ -130,8 +130,5 @@ pub async fn finish(
         }
         Ok::<_, Infallible>(())
     });
-    update.await.map_err(|error| match error {
-        UpdateError::Aborted(never) => match never {},
-        UpdateError::Store(error) => error,
-    })
+    update.await.map_err(UpdateError::into_store)
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use estiva_planning::lifecycle::{ContainerReport, HealthStatus, TaskReport};
-use estiva_store::{Row, Snapshot, Store, StoreError};
+use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 
 use super::report::{self, Told};
 use super::table::TaskRow;
@@ -37,10 +37,7 @@ pub async fn take(store: &Store, instance: &ContainerInstanceRow, tasks: Vec<Tas
         }
         Ok::<_, Infallible>(())
     });
-    update.await.map_err(|error| match error {
-        estiva_store::UpdateError::Aborted(never) => match never {},
-        estiva_store::UpdateError::Store(error) => error,
-    })
+    update.await.map_err(UpdateError::into_store)
 }
 
 fn told(health: Vec<(String, HealthStatus)>) -> Told {

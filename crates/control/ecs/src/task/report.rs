@@ -127,10 +127,7 @@ pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str) -> Re
         }
         Ok::<_, Infallible>(())
     });
-    update.await.map_err(|error| match error {
-        UpdateError::Aborted(never) => match never {},
-        UpdateError::Store(error) => error,
-    })
+    update.await.map_err(UpdateError::into_store)
 }
 
 async fn take(

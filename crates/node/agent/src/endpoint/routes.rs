@@ -103,9 +103,9 @@ impl Routes {
 
     /// Version 2 has no ids: who asks is who is meant.
     fn of_peer(&self, question: &Question<'_>, rest: &[&str]) -> Answer {
-        let own =
-            |view: &TaskView| self.network(view).and_then(|network| network.ip).map(IpAddr::V4) == Some(question.peer);
-        let Some(view) = self.engine.views().into_iter().find(own) else {
+        let networks = self.host.network.list();
+        let own = networks.iter().find(|network| network.ip.map(IpAddr::V4) == Some(question.peer));
+        let Some(view) = own.and_then(|network| self.engine.find_by_id(&network.task_id)) else {
             return (StatusCode::BAD_REQUEST, json!("Unable to get task arn from request: no task has this address"));
         };
         if !self.limit.allows(&view.task.arn, Instant::now()) {

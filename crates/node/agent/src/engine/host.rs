@@ -10,6 +10,7 @@ use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
 
 use super::credentials::TaskCredentials;
+use super::health_news::HealthNews;
 use super::volume::unmount_shared;
 use crate::endpoint::EndpointAddress;
 use crate::error::AgentError;
@@ -31,8 +32,8 @@ pub(crate) struct Host {
     pub credentials: TaskCredentials,
     /// Where containers find their node; `None` until it listens.
     pub endpoint: OnceLock<EndpointAddress>,
-    /// Some container's health is not what it was.
-    pub health_changed: tokio::sync::Notify,
+    /// Whose health is to be told.
+    pub health_news: HealthNews,
     /// The node's images.
     pub images: Images,
     /// The node's network.
@@ -95,6 +96,10 @@ impl Host {
                 _ => {}
             }
         }
+        // What is not empty is somebody else's, or will be found by the next start.
+        for dir in ["network/netns", "network", "shim", "firelens", ""] {
+            let _ = std::fs::remove_dir(self.run_dir.join(dir));
+        }
         Ok(())
     }
 
@@ -114,7 +119,7 @@ impl Host {
             volumes_dir: options.state_dir.join("volumes"),
             credentials: TaskCredentials::default(),
             endpoint: OnceLock::new(),
-            health_changed: tokio::sync::Notify::new(),
+            health_news: HealthNews::default(),
             cgroup: format!("/estiva-{}", options.installation),
             images,
             network,

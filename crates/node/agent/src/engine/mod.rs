@@ -10,6 +10,7 @@ mod execs;
 mod failure;
 pub(crate) mod firelens;
 mod health;
+mod health_news;
 mod host;
 mod links;
 mod mount_point;
@@ -213,6 +214,13 @@ impl Engine {
         self.state().tasks.get(arn).map(|handle| self.view(handle))
     }
 
+    /// The task with this id, the last part of its ARN.
+    pub fn find_by_id(&self, id: &str) -> Option<TaskView> {
+        let state = self.state();
+        let found = state.tasks.iter().find(|(arn, _)| record::id_of(arn) == id);
+        found.map(|(_, handle)| self.view(handle))
+    }
+
     /// The task of the container that `id` names at the node's endpoint.
     pub fn find_by_endpoint(&self, id: &str) -> Option<TaskView> {
         let state = self.state();
@@ -236,9 +244,10 @@ impl Engine {
         }
     }
 
-    /// Returns when some container's health is not what it was.
-    pub async fn health_changed(&self) {
-        self.host.health_changed.notified().await;
+    /// The tasks of which a container's health is not what it was; waits until there are some.
+    pub async fn health_changed(&self) -> Vec<TaskView> {
+        let arns = self.host.health_news.take().await;
+        arns.iter().filter_map(|arn| self.find(arn)).collect()
     }
 
     fn dir_of_known(&self, arn: &str) -> Option<TaskDir> {

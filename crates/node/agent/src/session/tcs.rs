@@ -48,8 +48,8 @@ pub(crate) async fn run(
                 publish_health(&mut connection, registration, &tasks).await?;
                 connection.send(instance_status(registration, started).encode()).await?;
             }
-            () = engine.health_changed() => {
-                publish_health(&mut connection, registration, &engine.views()).await?;
+            tasks = engine.health_changed() => {
+                publish_health(&mut connection, registration, &tasks).await?;
             }
             text = connection.next() => {
                 let Some(text) = text? else { return Ok(()) };

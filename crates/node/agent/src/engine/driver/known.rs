@@ -35,7 +35,7 @@ impl Driver {
             container.health_since = Some(estiva_model::Timestamp::now());
             self.keep_until_reboot();
             self.known.send_replace(self.record.known.clone());
-            self.host.health_changed.notify_one();
+            self.host.health_news.add(&self.record.task.arn);
         }
     }
 
