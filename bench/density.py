@@ -35,6 +35,8 @@ def density(here, tools):
     before = cpu_seconds(agent)
     time.sleep(IDLE_SECONDS)
     idle = (cpu_seconds(agent) - before) / IDLE_SECONDS * 100
+    # The server has closed the former connection by now.
+    client = tools.RawClient(here)
     os.kill(agent, signal.SIGKILL)
     begun = time.monotonic()
     log = here.data / "estiva.log"

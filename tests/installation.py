@@ -39,9 +39,9 @@ def eventually(check, timeout=20.0, interval=0.02):
 
 
 class Installation:
-    def __init__(self, data, binary=BINARY):
+    def __init__(self, data, binary=None):
         self.data = Path(data)
-        self.binary = binary
+        self.binary = binary or BINARY
         self.port = free_port()
 
     @property

@@ -29,7 +29,7 @@ static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
 struct Nobody;
 
 impl CredentialSource for Nobody {
-    fn find(&self, _: &str) -> Option<Credential> {
+    fn find(&self, _: &str, _: Option<&str>) -> Option<Credential> {
         None
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -34,7 +35,7 @@ impl Cgroup {
         let below = path.trim_start_matches('/');
         let root = Path::new(ROOT);
         let unified = root.join("cgroup.controllers").exists();
-        let mounts = if unified { vec![root.to_owned()] } else { v1_mounts()? };
+        let mounts = if unified { vec![root.to_owned()] } else { hierarchies()? };
         Ok(Self { dirs: mounts.into_iter().map(|mount| mount.join(below)).collect(), unified })
     }
 
@@ -204,6 +205,15 @@ fn subtree(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Mount points of the v1 hierarchies.
+/// As [`v1_mounts`], read once: a machine's hierarchies stay as they are, and its mounts may be thousands.
+fn hierarchies() -> io::Result<Vec<PathBuf>> {
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    match FOUND.get() {
+        Some(found) => Ok(found.clone()),
+        None => v1_mounts().map(|found| FOUND.get_or_init(|| found).clone()),
+    }
+}
+
 fn v1_mounts() -> io::Result<Vec<PathBuf>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     let mut mounts: Vec<_> = text.lines().filter_map(v1_mount).filter(|mount| mount.starts_with(ROOT)).collect();
