@@ -22,6 +22,8 @@ class Registry:
         self.realm = None
         self.cut_once = set()
         self.corrupt = set()
+        self.stalling = set()
+        self.go_on = threading.Event()
         self.redirect_to = None
         self.closed = False
         registry = self
@@ -106,6 +108,11 @@ class Registry:
             request.close_connection = True
             request.connection.shutdown(2)
             return
+        if digest in self.stalling:
+            request.wfile.write(content[start : start + len(content) // 2])
+            request.wfile.flush()
+            self.go_on.wait(120)
+            start += len(content) // 2
         request.wfile.write(content[start:])
 
     @staticmethod

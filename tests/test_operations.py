@@ -109,10 +109,10 @@ def test_a_task_definition_that_cannot_be_is_refused_by_field(estiva, change, te
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"volumes": [{"name": "x"}]}, "volumes"),
-        ({"pidMode": "task"}, "pidMode task"),
-        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"]})]}, "containerDefinitions[0].healthCheck"),
-        ({"containerDefinitions": [container(logConfiguration={"logDriver": "splunk"})]}, "logDriver"),
+        ({"volumes": [{"name": "x", "efsVolumeConfiguration": {"fileSystemId": "fs-0a"}}]}, "volumes[0].efsVolumeConfiguration"),
+        ({"enableFaultInjection": True}, "enableFaultInjection"),
+        ({"containerDefinitions": [container(resourceRequirements=[{"type": "GPU", "value": "1"}])]}, "containerDefinitions[0].resourceRequirements"),
+        ({"containerDefinitions": [container(credentialSpecs=["credentialspec:arn:aws:ssm:::parameter/x"])]}, "containerDefinitions[0].credentialSpecs"),
     ],
 )
 def test_what_nodes_do_not_honour_is_kept_and_refused_by_name_when_it_is_to_run(estiva, change, field):

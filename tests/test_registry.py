@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from installation import container, shell
+from installation import container, eventually, shell
 from registry import Registry
 
 
@@ -137,3 +137,26 @@ def test_removal_frees_what_nothing_else_needs(new_installation, tmp_path):
     removed = here.estiva("image", "remove", "own")
     assert "freed" in removed.stdout and " 0 B freed" not in removed.stdout
     assert [it["reference"] for it in here.images()] == ["busybox:latest", "hello:latest"]
+
+
+def test_a_registry_that_hangs_holds_nobody_else_up(new_installation, registry, image_files):
+    here = new_installation()
+    digest = registry.add(image_files["hello"], "stalled")
+    registry.add(image_files["busybox"], "flowing")
+    registry.stalling.update(registry.layers(digest))
+    # Nothing of the image is on this node: what is imported would serve.
+    for image in here.images():
+        here.estiva("image", "remove", image["reference"])
+    here.register("stalled", [container(image=f"{registry.host}/stalled")])
+    here.register("flowing", [shell("exit 3", image=f"{registry.host}/flowing")])
+    [waits, gives_up] = here.run("stalled", count=2)
+    eventually(lambda: any("/blobs/" in path for path in registry.requests))
+    assert here.run_to_end("flowing")["containers"][0]["exitCode"] == 3
+    # One that is told to stop does not wait for the layer.
+    stopped = here.stop(gives_up)
+    assert stopped["stopCode"] == "UserInitiated" and "startedAt" not in stopped
+    assert here.task(waits)["lastStatus"] == "PENDING"
+    registry.go_on.set()
+    here.wait("RUNNING", waits)
+    here.stop(waits)
+    assert not list((here.data / "node/images/tmp").iterdir())

@@ -1,5 +1,7 @@
 """The order of a task's containers, their health, and their restarts."""
 
+import os
+import signal
 import time
 
 from installation import container, eventually, shell
@@ -98,6 +100,20 @@ def test_health_goes_on_after_the_agent_was_killed(new_installation):
     pid = eventually(lambda: here.task(arn)["connectivity"] == "CONNECTED")
     assert pid
     here.stop(arn)
+
+
+def test_an_agent_that_is_told_to_end_leaves_its_tasks(new_installation):
+    here = new_installation()
+    here.register("stays", [shell("trap 'exit 9' TERM; while :; do sleep 0.05; done")])
+    [arn] = here.run("stays")
+    here.wait("RUNNING", arn)
+    [agent], shims = here.processes("agent"), here.processes("shim")
+    os.kill(agent, signal.SIGTERM)
+    [successor] = eventually(lambda: [pid for pid in here.processes("agent") if pid != agent] or None)
+    assert here.processes("shim") == shims and successor != agent
+    eventually(lambda: here.task(arn)["connectivity"] == "CONNECTED")
+    assert here.task(arn)["lastStatus"] == "RUNNING"
+    assert here.stop(arn)["containers"][0]["exitCode"] == 9
 
 
 def test_a_check_that_hangs_is_a_failure(estiva):

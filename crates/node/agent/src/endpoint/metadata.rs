@@ -43,7 +43,7 @@ pub(super) fn task(view: &TaskView, around: &Around<'_>, version: Version) -> Va
         "TaskARN": task.arn,
         "Family": task.family,
         "Revision": task.version,
-        "DesiredStatus": task.desired_status,
+        "DesiredStatus": view.desired.as_str(),
         "KnownStatus": known.status.as_str(),
         "Containers": containers,
     });
@@ -87,7 +87,7 @@ pub(super) fn container(view: &TaskView, known: &KnownContainer, around: &Around
         "Image": definition.image,
         "ImageID": known.image_digest.as_deref().unwrap_or_default(),
         "Labels": config.labels,
-        "DesiredStatus": task.desired_status,
+        "DesiredStatus": view.desired.as_str(),
         "KnownStatus": known.status.as_str(),
         "Limits": { "CPU": definition.cpu, "Memory": definition.memory },
         "Type": "NORMAL",

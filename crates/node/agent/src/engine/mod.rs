@@ -82,6 +82,8 @@ struct Handle {
 pub(crate) struct TaskView {
     /// What was asked for.
     pub task: Arc<Task>,
+    /// What is wanted of it now.
+    pub desired: DesiredStatus,
     /// How far it is.
     pub known: KnownTask,
     /// What a task with the host's network shows to get its credentials.
@@ -236,6 +238,7 @@ impl Engine {
     fn view(&self, handle: &Handle) -> TaskView {
         TaskView {
             task: Arc::clone(&handle.task),
+            desired: *handle.desired.borrow(),
             known: handle.known.borrow().clone(),
             authorization: Arc::clone(&handle.authorization),
             dir: handle.dir.path().to_owned(),
