@@ -83,9 +83,12 @@ def test_fluentd(estiva, listener):
     assert b"app.ecs-fluentd-1-main-" in listener.received and b"container_name" in listener.received
 
 
-def test_fluentd_that_is_away_keeps_the_container_from_starting(estiva):
-    task = run(estiva, "fluentd-away", logged("fluentd", fluentd_address=f"127.0.0.1:{free_port()}"))
-    assert task["stopCode"] == "TaskFailedToStart" and "logging driver" in task["stoppedReason"]
+def test_a_backend_that_is_away_is_for_the_mode_to_judge(estiva):
+    address = f"127.0.0.1:{free_port()}"
+    strict = run(estiva, "away-strict", logged("fluentd", fluentd_address=address, mode="blocking"))
+    assert strict["stopCode"] == "TaskFailedToStart" and "logging driver" in strict["stoppedReason"]
+    easy = run(estiva, "away-easy", logged("fluentd", fluentd_address=address, mode="non-blocking"))
+    assert easy["containers"][0]["exitCode"] == 0
 
 
 @pytest.mark.parametrize("mode", ["blocking", "non-blocking"])

@@ -9,7 +9,7 @@ use estiva_shim::spool;
 use estiva_wire::client::ClientError;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::batch::batches;
 use super::destination::{Destination, LogSetupError, is_not_found};
@@ -20,7 +20,16 @@ use crate::backoff::Backoff;
 /// Where a container's lines go.
 pub(super) enum Backend {
     Awslogs(Box<Awslogs>),
-    Driver(Box<Driver>),
+    Driver(Box<Forwarder>),
+}
+
+/// What a log driver other than awslogs speaks with.
+pub(super) struct Forwarder {
+    driver: Driver,
+    /// The container waits for its log rather than lose a line.
+    blocking: bool,
+    /// The task has ended: until when its last lines are offered.
+    until: Option<Instant>,
 }
 
 /// CloudWatch Logs.
@@ -29,6 +38,9 @@ pub(super) struct Awslogs {
     pub multiline: Option<Multiline>,
 }
 
+/// How long the last lines of a task that has ended are offered to a backend that is away: what waits takes the node's disk.
+const PATIENCE_BLOCKING: Duration = Duration::from_secs(24 * 3600);
+const PATIENCE_NON_BLOCKING: Duration = Duration::from_secs(600);
 /// A backend that is away is asked again after this long at most.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -41,8 +53,9 @@ impl Backend {
                 Err(error) if !error.is_retryable() => Err(LogSetupError::Service(error)),
                 _ => Ok(()),
             },
-            Self::Driver(driver) if driver.connects_at_start() => {
-                driver.connect().await.map_err(LogSetupError::Backend)
+            // A container that may lose lines may also begin without its backend.
+            Self::Driver(forwarder) if forwarder.blocking && forwarder.driver.connects_at_start() => {
+                forwarder.driver.connect().await.map_err(LogSetupError::Backend)
             }
             Self::Driver(_) => Ok(()),
         }
@@ -58,7 +71,7 @@ impl Backend {
                 };
                 awslogs.put(task, lines, closed).await;
             }
-            Self::Driver(driver) => send(driver, task, &lines).await,
+            Self::Driver(forwarder) => forwarder.send(task, &lines, closed).await,
         }
     }
 
@@ -132,25 +145,40 @@ fn is_final(error: &ClientError, task_ended: bool) -> bool {
     !error.is_retryable() && (task_ended || !is_not_found(error))
 }
 
-async fn send(driver: &mut Driver, task: &str, lines: &[LogLine]) {
-    let lines: Vec<_> = lines.iter().map(line).collect();
-    let mut pause = driver.retries().wait;
-    while !taken(driver, task, &lines).await {
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).clamp(Duration::from_millis(100), PAUSE_MAX);
+impl Forwarder {
+    pub fn new(driver: Driver, blocking: bool) -> Self {
+        Self { driver, blocking, until: None }
     }
-}
 
-/// Whether there is nothing more to do about the lines.
-async fn taken(driver: &mut Driver, task: &str, lines: &[estiva_log_driver::LogLine]) -> bool {
-    let Err(error) = driver.send(lines).await else { return true };
-    let source: &dyn std::error::Error = &error;
-    if error.is_retryable() {
-        warn!(task, error = source, "log lines are not taken; they are kept and sent again");
-        return false;
+    async fn send(&mut self, task: &str, lines: &[LogLine], closed: &watch::Receiver<bool>) {
+        let lines: Vec<_> = lines.iter().map(line).collect();
+        let mut pause = self.driver.retries().wait;
+        while !self.taken(task, &lines).await {
+            if self.gives_up(*closed.borrow()) {
+                warn!(task, lost = lines.len(), "the log's backend stays away; the ended task's last lines are lost");
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).clamp(Duration::from_millis(100), PAUSE_MAX);
+        }
     }
-    warn!(task, lost = lines.len(), error = source, "log lines were refused");
-    true
+
+    fn gives_up(&mut self, task_ended: bool) -> bool {
+        let patience = if self.blocking { PATIENCE_BLOCKING } else { PATIENCE_NON_BLOCKING };
+        task_ended && Instant::now() >= *self.until.get_or_insert_with(|| Instant::now() + patience)
+    }
+
+    /// Whether there is nothing more to do about the lines.
+    async fn taken(&mut self, task: &str, lines: &[estiva_log_driver::LogLine]) -> bool {
+        let Err(error) = self.driver.send(lines).await else { return true };
+        let source: &dyn std::error::Error = &error;
+        if error.is_retryable() {
+            debug!(task, error = source, "log lines are not taken; they are kept and sent again");
+            return false;
+        }
+        warn!(task, lost = lines.len(), error = source, "log lines were refused");
+        true
+    }
 }
 
 fn line(line: &LogLine) -> estiva_log_driver::LogLine {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use super::backend::{Awslogs, Backend};
+use super::backend::{Awslogs, Backend, Forwarder};
 use super::destination::{Destination, LogSetupError};
 use super::multiline::Multiline;
 use super::shipper::Shipper;
@@ -77,6 +77,7 @@ impl Shippers {
         let known = record.known.containers.iter().find(|it| it.name == container.name);
         let runtime_id = known.map_or("", |it| &it.runtime_id);
         let (driver, mut options) = (log.driver.as_str(), log.config);
+        let blocking = options.get("mode").is_some_and(|mode| mode == "blocking");
         let driver = match driver {
             "awslogs" => {
                 let multiline = Multiline::of(&options)?;
@@ -104,7 +105,8 @@ impl Shippers {
             host_name: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             daemon_name: "docker".to_owned(),
         };
-        Ok(Some(Backend::Driver(Box::new(estiva_log_driver::open(driver, &options, &info)?))))
+        let driver = estiva_log_driver::open(driver, &options, &info)?;
+        Ok(Some(Backend::Driver(Box::new(Forwarder::new(driver, blocking)))))
     }
 
     fn ship(&mut self, record: &TaskRecord, container: &Container, dir: &Path, backend: Backend) {
