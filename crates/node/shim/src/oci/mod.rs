@@ -133,7 +133,7 @@ fn rlimit(limit: &Ulimit) -> Result<Value, InvalidSpec> {
 
 fn linux(spec: &ContainerSpec, context: &Context<'_>) -> Result<Value, InvalidSpec> {
     let devices = devices::devices(spec, context.unified)?;
-    let mut resources = resources(&spec.resources, Some(Resources::PIDS_LIMIT_DEFAULT));
+    let mut resources = resources(&spec.resources, Some(Resources::PIDS_LIMIT_DEFAULT), context.unified);
     resources.insert("devices".to_owned(), devices::rules(spec, &devices));
     let mut linux = json!({
         "cgroupsPath": context.cgroup,
@@ -176,7 +176,7 @@ fn namespaces(spec: &ContainerSpec, context: &Context<'_>) -> Vec<Value> {
 }
 
 /// The `resources` object for a cgroup, without devices.
-pub(crate) fn resources(resources: &Resources, pids_default: Option<i64>) -> Map<String, Value> {
+pub(crate) fn resources(resources: &Resources, pids_default: Option<i64>, unified: bool) -> Map<String, Value> {
     let mut object = Map::new();
     let Resources { cpu_shares, cpu_quota_us, cpu_period_us, .. } = resources;
     if cpu_shares.is_some() || cpu_quota_us.is_some() || cpu_period_us.is_some() {
@@ -200,6 +200,10 @@ pub(crate) fn resources(resources: &Resources, pids_default: Option<i64>) -> Map
                 ("swappiness", resources.memory_swappiness.map(Value::from)),
             ]),
         );
+    }
+    // libcgroups takes a limit of no swap at all for none.
+    if unified && limit.is_some() && resources.memory_swap_bytes.or(*limit) == *limit {
+        object.insert("unified".into(), json!({ "memory.swap.max": "0" }));
     }
     if let Some(pids) = resources.pids_limit.or(pids_default) {
         object.insert("pids".into(), json!({ "limit": pids }));

@@ -68,11 +68,16 @@ fn nobody_makes_device_nodes_where_no_cgroup_guards_them() {
 
 #[test]
 fn memory_without_swap_means_none() {
-    let limits = |resources| self::resources(&serde_json::from_value(resources).unwrap(), None);
+    let limits = |resources| self::resources(&serde_json::from_value(resources).unwrap(), None, false);
     assert_eq!(limits(json!({ "memory_limit_bytes": 10 }))["memory"], json!({ "limit": 10, "swap": 10 }));
     let both = json!({ "memory_limit_bytes": 10, "memory_swap_bytes": -1 });
     assert_eq!(limits(both)["memory"], json!({ "limit": 10, "swap": -1 }));
     assert!(limits(json!({})).is_empty());
+    // With version 2 it has to be said in the kernel's own words.
+    let unified = |resources| self::resources(&serde_json::from_value(resources).unwrap(), None, true);
+    assert_eq!(unified(json!({ "memory_limit_bytes": 10 }))["unified"], json!({ "memory.swap.max": "0" }));
+    let more = json!({ "memory_limit_bytes": 10, "memory_swap_bytes": 30 });
+    assert!(!unified(more).contains_key("unified") && !unified(json!({})).contains_key("unified"));
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl<'a> Supervisor<'a> {
         fs::create_dir_all(dir.containers())?;
         let cgroup = Cgroup::new(&task.cgroup)?;
         cgroup.create()?;
-        limit(&task).map_err(io::Error::other)?;
+        limit(&task, cgroup.is_unified()).map_err(io::Error::other)?;
         let anchor = Anchor::of(&task)?;
         // Read from a descriptor or, those that would end an ordinary process, not at all: a shim ends when it is told
         // to by its agent. Not ignored, since that would be inherited.
@@ -400,11 +400,11 @@ impl<'a> Supervisor<'a> {
 }
 
 /// Sets the task's own limits on its cgroup.
-fn limit(task: &TaskSpec) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn limit(task: &TaskSpec, unified: bool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if task.resources == Resources::default() {
         return Ok(());
     }
-    let resources: LinuxResources = serde_json::from_value(oci::resources(&task.resources, None).into())?;
+    let resources: LinuxResources = serde_json::from_value(oci::resources(&task.resources, None, unified).into())?;
     let path = task.cgroup.clone().into();
     let config = CgroupConfig { cgroup_path: path, systemd_cgroup: false, container_name: task.task_id.clone() };
     let options =
