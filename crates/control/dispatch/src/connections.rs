@@ -7,14 +7,14 @@ use estiva_store::{Store, StoreError, UpdateError};
 use crate::sessions::Sessions;
 
 /// Notes that no instance is connected.
-pub(crate) async fn reset(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn reset(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let connected: Vec<_> = store.view().scan::<ConnectionRow>("").filter(|row| row.connected).collect();
     if connected.is_empty() {
         return Ok(());
     }
     let update = store.update(|tx| {
         for row in &connected {
-            tx.put(ConnectionRow { connected: false, changed_at: Timestamp::now(), instance: row.instance.clone() });
+            tx.put(ConnectionRow { connected: false, changed_at: now, instance: row.instance.clone() });
         }
         Ok::<_, StoreError>(())
     });
@@ -30,7 +30,11 @@ pub(crate) async fn note(sessions: &Sessions, instance: &str) -> Result<(), Stor
         let connected = sessions.has(instance);
         let noted = tx.get::<ConnectionRow>(instance).is_some_and(|row| row.connected);
         if noted != connected {
-            tx.put(ConnectionRow { instance: instance.to_owned(), connected, changed_at: Timestamp::now() });
+            tx.put(ConnectionRow {
+                instance: instance.to_owned(),
+                connected,
+                changed_at: sessions.feeds.ambient.now(),
+            });
         }
         Ok::<_, StoreError>(())
     });

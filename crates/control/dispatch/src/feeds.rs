@@ -5,7 +5,7 @@ use std::sync::Arc;
 use estiva_agent_protocol::task::Credentials;
 use estiva_ecs::task::table::TaskRow;
 use estiva_ecs::task::usage::Usages;
-use estiva_model::Timestamp;
+use estiva_model::Ambient;
 use estiva_wire::sigv4::{SessionIssuer, SigningCredentials};
 
 /// What dispatch has of others besides the store.
@@ -15,6 +15,8 @@ pub struct Feeds {
     pub usages: Usages,
     /// Gives tasks' roles their credentials.
     pub issuer: Arc<dyn SessionIssuer>,
+    /// The time, and what ids are drawn from.
+    pub ambient: Ambient,
 }
 
 impl Feeds {
@@ -28,17 +30,17 @@ impl Feeds {
                 _: &estiva_model::AccountId,
                 _: &str,
                 _: &str,
-                _: Timestamp,
+                _: estiva_model::Timestamp,
             ) -> Option<estiva_wire::sigv4::SessionCredentials> {
                 None
             }
         }
-        Self { usages: Usages::default(), issuer: Arc::new(Nobody) }
+        Self { usages: Usages::default(), issuer: Arc::new(Nobody), ambient: Ambient::system() }
     }
 
     /// Fresh credentials of a task's role.
     pub(crate) fn credentials(&self, row: &TaskRow, role_arn: &str) -> Option<Credentials> {
-        let session = self.issuer.issue(&row.scope.account, role_arn, &row.id, Timestamp::now());
+        let session = self.issuer.issue(&row.scope.account, role_arn, &row.id, self.ambient.now());
         if session.is_none() {
             tracing::warn!(task = row.arn(), role_arn, "no credentials can be given out for the task's role");
         }

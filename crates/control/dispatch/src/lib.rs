@@ -22,10 +22,11 @@ mod tests;
 use std::sync::Arc;
 
 use estiva_store::{Store, StoreError};
-use estiva_wire::server::{TokenUpgradeHandler, UpgradeHandler};
+use estiva_wire::server::{Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler};
 
 pub use feeds::Feeds;
 use sessions::{SESSIONS_MAX, Sessions};
+pub use websocket::Io;
 
 /// The server's end of the node protocol. Clones are the same one.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub struct Dispatch(Arc<Sessions>);
 impl Dispatch {
     /// Over a store that has the tables of ECS. Sessions of a former process are gone: no instance is connected now.
     pub async fn open(store: Store, feeds: Feeds) -> Result<Self, StoreError> {
-        connections::reset(&store).await?;
+        connections::reset(&store, feeds.ambient.now()).await?;
         estiva_ecs::exec_session::end_all(&store).await?;
         Ok(Self(Arc::new(Sessions::new(store, feeds, SESSIONS_MAX))))
     }
@@ -47,6 +48,14 @@ impl Dispatch {
     /// Serves [`estiva_agent_protocol::ACS_PATH`].
     pub fn acs(&self) -> Arc<dyn UpgradeHandler> {
         Arc::new(session::Acs(Arc::clone(&self.0)))
+    }
+
+    /// Speaks ACS with a node over any stream, as after an upgrade that was granted: what a simulation's nodes connect by.
+    pub async fn attach(&self, upgrade: Upgrade, io: impl Io) -> Result<(), Refusal> {
+        let acs = session::Acs(Arc::clone(&self.0));
+        acs.admit(&upgrade).await?;
+        acs.speak(upgrade, io).await;
+        Ok(())
     }
 
     /// Serves [`estiva_agent_protocol::TCS_PATH`].

@@ -13,7 +13,6 @@ use estiva_ecs::exec_session::table::ExecSessionRow;
 use estiva_ecs::image_pull;
 use estiva_ecs::image_pull::table::{BY_PENDING_INSTANCE, ImagePullRow, ImagePullStatus};
 use estiva_ecs::task::report::note_refusal;
-use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -21,11 +20,13 @@ use tracing::{debug, error, info, warn};
 
 use crate::assignments::{Assignments, Batch, message_id};
 use crate::sessions::{Dirty, Inbox, Sessions};
-use crate::websocket::{SessionError, WebSocket};
+use crate::websocket::{Io, SessionError, WebSocket};
 use crate::{admission, connections, manifest};
 
 /// AWS's agent closes a connection on which nothing has come for one to two minutes.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
+/// A node that does not answer is known to be silent within three of these: its tasks are to run elsewhere soon.
+const PROBE_INTERVAL: Duration = Duration::from_millis(2500);
 
 /// Well within the six hours that a role's credentials last.
 const CREDENTIALS_RENEWAL: Duration = Duration::from_secs(2 * 3600);
@@ -55,6 +56,13 @@ impl UpgradeHandler for Acs {
     }
 
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
+        self.speak(upgrade, io).await;
+    }
+}
+
+impl Acs {
+    /// Speaks with the node at the other end of `io`, until one of them ends it.
+    pub async fn speak<S: Io>(&self, upgrade: Upgrade, io: S) {
         // Both were so a moment ago, when the connection was admitted; a node whose connection ends comes back.
         let Ok(instance) = self.instance(&upgrade) else { return };
         let key = instance.key();
@@ -100,9 +108,11 @@ impl Session {
     }
 
     /// Speaks with the node until one side has enough; says why.
-    async fn run(mut self, mut socket: WebSocket<UpgradedIo>, inbox: &Inbox) -> Result<&'static str, SessionError> {
+    async fn run<S: Io>(mut self, mut socket: WebSocket<S>, inbox: &Inbox) -> Result<&'static str, SessionError> {
         let mut heartbeats = interval(HEARTBEAT_INTERVAL);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut probes = interval(PROBE_INTERVAL);
+        probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first ones come with the tasks.
         let mut renewals = interval_at(Instant::now() + CREDENTIALS_RENEWAL, CREDENTIALS_RENEWAL);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -140,10 +150,11 @@ impl Session {
                 }
                 _ = heartbeats.tick() => {
                     let heartbeat = Heartbeat { healthy: true, message_id: message_id() };
-                    socket.beat(ServerMessage::Heartbeat(heartbeat).encode()).await?;
+                    socket.send(ServerMessage::Heartbeat(heartbeat).encode()).await?;
                     let batches = self.assignments.retry(&sessions.store.view());
                     self.send(&mut socket, batches).await?;
                 }
+                _ = probes.tick() => socket.probe().await?,
                 _ = renewals.tick() => {
                     for message in self.assignments.credentials(&sessions.store.view()) {
                         socket.send(ServerMessage::Credentials(message).encode()).await?;
@@ -168,7 +179,7 @@ impl Session {
         Ok(reason)
     }
 
-    async fn send(&self, socket: &mut WebSocket<UpgradedIo>, batches: Vec<Batch>) -> Result<(), SessionError> {
+    async fn send<S: Io>(&self, socket: &mut WebSocket<S>, batches: Vec<Batch>) -> Result<(), SessionError> {
         for batch in batches {
             socket.send(self.payload(batch).encode()).await?;
         }
@@ -186,7 +197,7 @@ impl Session {
             container_instance_arn: self.instance.arn(),
             message_id: batch.message_id,
             seq_num: self.sessions.next_generation(),
-            generated_at: Timestamp::now().as_millis(),
+            generated_at: self.sessions.feeds.ambient.now().as_millis(),
             tasks: batch.tasks,
         })
     }
@@ -196,7 +207,7 @@ impl Session {
             message_id: message_id(),
             cluster_arn: self.cluster_arn(),
             container_instance_arn: self.instance.arn(),
-            generated_at: Timestamp::now().as_millis(),
+            generated_at: self.sessions.feeds.ambient.now().as_millis(),
             timeline: self.sessions.next_generation(),
             tasks: manifest::tasks(&self.sessions.store.view(), &self.instance.key()),
         })
@@ -213,9 +224,9 @@ impl Session {
             Ok(AgentMessage::Nack(nack)) => {
                 warn!(instance, reason = nack.reason, "the node could not take its tasks; it is asked again");
                 let tasks = self.assignments.refuse(&nack.message_id);
-                let store = self.sessions.store.clone();
+                let (store, now) = (self.sessions.store.clone(), self.sessions.feeds.ambient.now());
                 tokio::spawn(async move {
-                    if let Err(error) = note_refusal(&store, tasks, &nack.reason).await {
+                    if let Err(error) = note_refusal(&store, tasks, &nack.reason, now).await {
                         error!(error = &error as &dyn std::error::Error, "why the node took no tasks was not stored");
                     }
                 });
@@ -265,7 +276,7 @@ impl Session {
             let instance = self.instance.arn();
             warn!(instance, tasks = stop_tasks.len(), "the node stops tasks that are none of its own");
         }
-        let generated_at = Timestamp::now().as_millis();
+        let generated_at = self.sessions.feeds.ambient.now().as_millis();
         ServerMessage::TaskStopVerificationAck(TaskStopVerificationAck { message_id, generated_at, stop_tasks })
     }
 

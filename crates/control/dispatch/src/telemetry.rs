@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use estiva_agent_protocol::tcs::{self, Ack, AgentMessage, ContainerHealth, Heartbeat, ServerMessage};
 use estiva_ecs::container_instance::table::ContainerInstanceRow;
 use estiva_ecs::task::health;
-use estiva_model::Timestamp;
 use estiva_planning::lifecycle::HealthStatus;
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use tokio::time::{MissedTickBehavior, interval};
@@ -59,9 +58,9 @@ impl Tcs {
         loop {
             tokio::select! {
                 _ = heartbeats.tick() => {
-                    socket.beat(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
+                    socket.send(ServerMessage::Heartbeat(Heartbeat { healthy: true }).encode()).await?;
                     // TCS has no answer to a heartbeat, and a node with nothing to tell may be silent.
-                    socket.ping().await?;
+                    socket.probe().await?;
                 }
                 text = socket.next() => {
                     let Some(text) = text? else { return Ok(()) };
@@ -81,13 +80,13 @@ impl Tcs {
         let ack = Ack { message: "ok".to_owned() };
         match message {
             AgentMessage::PublishMetrics(metrics) => {
-                self.0.feeds.usages.take(&self.0.store.view(), instance, metrics, Timestamp::now());
+                self.0.feeds.usages.take(&self.0.store.view(), instance, metrics, self.0.feeds.ambient.now());
                 ServerMessage::AckPublishMetric(ack)
             }
             AgentMessage::PublishHealth(published) => {
                 let tasks =
                     published.tasks.into_iter().map(|task| (task.task_arn, statuses(&task.containers))).collect();
-                if let Err(error) = health::take(&self.0.store, instance, tasks).await {
+                if let Err(error) = health::take(&self.0.store, instance, tasks, self.0.feeds.ambient.now()).await {
                     let error: &dyn std::error::Error = &error;
                     error!(instance = instance.arn(), error, "containers' health was not stored");
                 }

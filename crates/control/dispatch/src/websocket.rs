@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// A node that does not read for this long is not there.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
-/// A node of which nothing comes after so many heartbeats is not there.
+/// A node of which nothing comes after so many probes is not there.
 const UNANSWERED_MAX: u32 = 2;
 
 /// Why a session ended.
@@ -23,20 +23,25 @@ pub(crate) enum SessionError {
     SendTimedOut,
     #[error("the WebSocket broke")]
     WebSocket(#[from] Box<Error>),
-    #[error("the node did not answer {UNANSWERED_MAX} heartbeats")]
+    #[error("the node did not answer {UNANSWERED_MAX} pings")]
     Silent,
 }
 
 /// One WebSocket.
 pub(crate) struct WebSocket<S> {
     stream: WebSocketStream<S>,
-    /// Heartbeats since the last frame from the node.
+    /// Probes since the last frame from the node.
     unanswered: u32,
     /// Counts the frames from the node, for whoever wants to know that it is there.
     heard: watch::Sender<u64>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+/// What a WebSocket is spoken over.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Io for S {}
+
+impl<S: Io> WebSocket<S> {
     pub async fn new(io: S) -> Self {
         Self::heard_by(io, watch::Sender::new(0)).await
     }
@@ -67,13 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.write(Message::text(text)).await
     }
 
-    /// Sends a heartbeat, unless too many have been sent since the node was last heard of.
-    pub async fn beat(&mut self, heartbeat: String) -> Result<(), SessionError> {
+    /// Asks for a sign of life, unless too many have been asked for since the node was last heard of.
+    pub async fn probe(&mut self) -> Result<(), SessionError> {
         if self.unanswered >= UNANSWERED_MAX {
             return Err(SessionError::Silent);
         }
         self.unanswered += 1;
-        self.send(heartbeat).await
+        self.ping().await
     }
 
     /// Asks for a sign of life that every WebSocket gives, whatever is spoken over it.
@@ -104,31 +109,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_answers_no_heartbeat_is_not_there() {
+    async fn a_node_that_answers_no_probe_is_not_there() {
         let (mut server, _client) = pair().await;
         for _ in 0..UNANSWERED_MAX {
-            server.beat("beat".to_owned()).await.unwrap();
+            server.probe().await.unwrap();
         }
-        assert!(matches!(server.beat("beat".to_owned()).await, Err(SessionError::Silent)));
+        assert!(matches!(server.probe().await, Err(SessionError::Silent)));
     }
 
     #[tokio::test]
     async fn whatever_comes_from_a_node_is_a_sign_of_life() {
         let (mut server, mut client) = pair().await;
         for _ in 0..3 * UNANSWERED_MAX {
-            server.beat("beat".to_owned()).await.unwrap();
+            server.probe().await.unwrap();
             client.send(Message::text("here")).await.unwrap();
             assert_eq!(server.next().await.unwrap().as_deref(), Some("here"));
         }
     }
 
     #[tokio::test]
-    async fn a_ping_alone_makes_a_node_answer() {
+    async fn a_probe_alone_makes_a_node_answer() {
         let (mut server, mut client) = pair().await;
-        for _ in 0..UNANSWERED_MAX {
-            server.beat("beat".to_owned()).await.unwrap();
-        }
-        server.ping().await.unwrap();
+        server.probe().await.unwrap();
         // The client answers the ping while it reads, up to the end.
         let reading = tokio::spawn(async move {
             while let Some(Ok(message)) = client.next().await {
@@ -138,7 +140,9 @@ mod tests {
             }
         });
         assert_eq!(server.next().await.unwrap().as_deref(), Some("end"));
-        server.beat("beat".to_owned()).await.unwrap();
+        for _ in 0..UNANSWERED_MAX {
+            server.probe().await.unwrap();
+        }
         reading.abort();
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_api_ecs::{Ecs, Error, types};
+use estiva_model::Ambient;
 use estiva_schema::Request;
 use estiva_store::Store;
 
@@ -28,12 +29,13 @@ pub struct EcsService {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) usages: Usages,
+    pub(crate) ambient: Ambient,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
-    pub fn new(store: Store, options: Options) -> Self {
-        Self { store, options, usages: Usages::default() }
+    pub fn new(store: Store, options: Options, ambient: Ambient) -> Self {
+        Self { store, options, usages: Usages::default(), ambient }
     }
 
     /// Where the node protocol puts what nodes measure.

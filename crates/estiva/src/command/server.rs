@@ -9,7 +9,7 @@ use estiva_dispatch::{Dispatch, Feeds};
 use estiva_ecs::EcsService;
 use estiva_iam::{Iam, RolePolicies};
 use estiva_logs::LogsService;
-use estiva_model::{AccountId, Region};
+use estiva_model::{AccountId, Ambient, Region};
 use estiva_store::backend::Sqlite;
 use estiva_store::{BackendError, Schema, Store};
 use estiva_wire::server::{Edge, Limits, Throttle, serve};
@@ -87,9 +87,10 @@ async fn serve_until_told(
     credentials.save(&here.credentials_file())?;
 
     let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
+    let ambient = Ambient::system();
     let options = estiva_ecs::Options { endpoint: installation.endpoint(), task_retention: settings.task_retention };
-    let ecs = EcsService::new(store.clone(), options);
-    let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()) })
+    let ecs = EcsService::new(store.clone(), options, ambient.clone());
+    let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient })
         .await
         .context("cannot open the node protocol")?;
 

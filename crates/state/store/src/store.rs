@@ -13,7 +13,7 @@ use crate::{
     snapshot::Snapshot,
     transaction::Tx,
     watch::{History, Watch},
-    writer::{self, Done, Shared},
+    writer::{self, Committer, Done, Shared},
 };
 
 /// Bounds of a store. The default is right but for tests.
@@ -23,11 +23,14 @@ pub struct Options {
     pub history_changes_max: usize,
     /// How many transactions may wait for their commit; further ones wait to be executed.
     pub pending_transactions_max: usize,
+    /// Whether a transaction's caller commits it, instead of a thread that commits many at a time: nothing then happens at
+    /// a time of its own, as simulations want it.
+    pub commit_inline: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { history_changes_max: 16 * 1024, pending_transactions_max: 4096 }
+        Self { history_changes_max: 16 * 1024, pending_transactions_max: 4096, commit_inline: false }
     }
 }
 
@@ -56,16 +59,20 @@ impl Store {
         let state = open::open(&mut *backend, &schema)?;
         let history = Arc::new(History::new(state.revision, options.history_changes_max));
         let (sender, committed) = watch::channel(state.revision);
-        let shared = Arc::new(Shared::new(state, history));
-        let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        let writer = thread
-            .spawn({
+        let committing = Committer { backend, committed: sender };
+        let (shared, writer) = if options.commit_inline {
+            (Arc::new(Shared::new(state, history, Some(committing))), None)
+        } else {
+            let shared = Arc::new(Shared::new(state, history, None));
+            let thread = std::thread::Builder::new().name("store-writer".to_owned());
+            let writer = thread.spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run(backend, &shared, &sender)
-            })
-            .map_err(OpenError::Thread)?;
+                move || writer::run(committing, &shared)
+            });
+            (shared, Some(writer.map_err(OpenError::Thread)?))
+        };
         let pending = Semaphore::new(options.pending_transactions_max);
-        Ok(Self(Arc::new(Inner { schema, shared, committed, pending, writer: Some(writer) })))
+        Ok(Self(Arc::new(Inner { schema, shared, committed, pending, writer })))
     }
 
     /// The durable state as it is now. O(1).

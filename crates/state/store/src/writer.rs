@@ -22,12 +22,20 @@ const BATCH_TRANSACTIONS_MAX: usize = 1024;
 
 /// What transactions, readers and the writer thread share.
 ///
-/// Lock order: `queue`, then `durable`.
+/// Lock order: `inline`, then `queue`, then `durable`.
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     durable: RwLock<Snapshot>,
     pub(crate) history: Arc<History>,
+    /// Of a store without a writer thread.
+    inline: Option<Mutex<Committer>>,
+}
+
+/// Makes batches durable, and says up to which revision all is.
+pub(crate) struct Committer {
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) committed: watch::Sender<Revision>,
 }
 
 /// Executed transactions that are not committed yet.
@@ -47,9 +55,10 @@ struct Pending {
 pub(crate) type Done = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Shared {
-    pub(crate) fn new(state: Snapshot, history: Arc<History>) -> Self {
+    pub(crate) fn new(state: Snapshot, history: Arc<History>, inline: Option<Committer>) -> Self {
         let queue = Queue { head: state.clone(), pending: VecDeque::new(), closed: false };
-        Self { queue: Mutex::new(queue), work: Condvar::new(), durable: RwLock::new(state), history }
+        let inline = inline.map(Mutex::new);
+        Self { queue: Mutex::new(queue), work: Condvar::new(), durable: RwLock::new(state), history, inline }
     }
 
     pub(crate) fn durable(&self) -> Snapshot {
@@ -68,7 +77,14 @@ impl Shared {
         queue.head = outcome.state.clone();
         queue.pending.push_back(Pending { outcome, done });
         drop(queue);
-        self.work.notify_one();
+        match &self.inline {
+            None => self.work.notify_one(),
+            Some(committer) => {
+                let mut committer = committer.lock().unwrap_or_else(PoisonError::into_inner);
+                let batch = self.lock().take_batch();
+                commit(&mut committer, self, batch);
+            }
+        }
         receiver
     }
 
@@ -96,8 +112,7 @@ impl Shared {
     fn take(&self) -> Vec<Pending> {
         let idle = |queue: &mut Queue| queue.pending.is_empty() && !queue.closed;
         let mut queue = self.work.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        let count = queue.pending.len().min(BATCH_TRANSACTIONS_MAX);
-        queue.pending.drain(..count).collect()
+        queue.take_batch()
     }
 
     /// After a failed commit: what was executed on top of it goes too, and the head is what is durable.
@@ -105,6 +120,13 @@ impl Shared {
         let mut queue = self.lock();
         queue.head = self.durable();
         std::mem::take(&mut queue.pending)
+    }
+}
+
+impl Queue {
+    fn take_batch(&mut self) -> Vec<Pending> {
+        let count = self.pending.len().min(BATCH_TRANSACTIONS_MAX);
+        self.pending.drain(..count).collect()
     }
 }
 
@@ -120,24 +142,24 @@ impl Drop for Closing<'_> {
 }
 
 /// The writer thread's body.
-pub(crate) fn run(mut backend: Box<dyn Backend>, shared: &Shared, committed: &watch::Sender<Revision>) {
+pub(crate) fn run(mut committer: Committer, shared: &Shared) {
     let _closing = Closing(shared);
     loop {
         let batch = shared.take();
         if batch.is_empty() {
             break;
         }
-        commit(&mut *backend, shared, committed, batch);
+        commit(&mut committer, shared, batch);
     }
 }
 
-fn commit(backend: &mut dyn Backend, shared: &Shared, committed: &watch::Sender<Revision>, mut batch: Vec<Pending>) {
+fn commit(committer: &mut Committer, shared: &Shared, mut batch: Vec<Pending>) {
     let base = shared.durable().revision;
     let Some(state) = batch.last().map(|last| last.outcome.state.clone()) else { return };
     let revision = state.revision;
     if revision > base {
         let writes = coalesce(&mut batch);
-        if let Err(source) = backend.commit(&Batch { base, revision, schema_version: None, writes }) {
+        if let Err(source) = committer.backend.commit(&Batch { base, revision, schema_version: None, writes }) {
             tracing::error!(base, revision, error = &source as &dyn std::error::Error, "commit failed");
             let error = StoreError::Commit { revisions: base + 1..=revision, source: Arc::new(source) };
             let later = shared.revert();
@@ -155,7 +177,7 @@ fn commit(backend: &mut dyn Backend, shared: &Shared, committed: &watch::Sender<
             shared.history.push(std::mem::take(&mut pending.outcome.changes).into());
         }
     }
-    committed.send_replace(revision);
+    committer.committed.send_replace(revision);
     for pending in batch {
         _ = pending.done.send(Ok(()));
     }

@@ -9,7 +9,7 @@ use estiva_agent_protocol::{ACS_PATH, TCS_PATH};
 use estiva_api_ecs::Ecs;
 use estiva_ecs::container_instance::table::ConnectionRow;
 use estiva_ecs::{EcsService, Options};
-use estiva_model::{AccountId, Arn, Caller, Principal, Region};
+use estiva_model::{AccountId, Ambient, Arn, Caller, Principal, Region};
 use estiva_schema::{ApiError, Authorizer, Request, json as codec};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
@@ -118,6 +118,7 @@ impl Bench {
         let ecs = EcsService::new(
             store.clone(),
             Options { endpoint: format!("http://{address}"), task_retention: Duration::from_secs(3600) },
+            Ambient::system(),
         );
         Self { store, dispatch, ecs, address, tasks }
     }

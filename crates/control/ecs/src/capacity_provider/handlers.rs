@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Arn, Timestamp};
+use estiva_model::Arn;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
@@ -65,7 +65,7 @@ pub(crate) async fn create(
             auto_scaling_group_provider: provider.clone(),
             was_updated: false,
             tags: tags.clone(),
-            created_at: Timestamp::now(),
+            created_at: service.ambient.now(),
         }))
     });
     let row = update.await.map_err(error::update)?;

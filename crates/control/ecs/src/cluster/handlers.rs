@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::Timestamp;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
@@ -40,7 +39,7 @@ pub(crate) async fn create(
         {
             return Ok::<_, Error>(row);
         }
-        let mut row = ClusterRow::new(&scope, &name, Timestamp::now());
+        let mut row = ClusterRow::new(&scope, &name, service.ambient.now());
         let insights = account_setting::effective(tx, &scope, &caller.arn(), api::SettingName::ContainerInsights);
         row.put_settings(vec![ClusterSetting { name: "containerInsights".to_owned(), value: insights }]);
         row.put_settings(settings.clone());

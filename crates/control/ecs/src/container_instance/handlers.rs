@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::Timestamp;
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
@@ -53,7 +52,7 @@ pub(crate) async fn deregister(
             return Err(invalid("Found running tasks on the instance."));
         }
         for task in live {
-            task::abandon(tx, &task, &Stop::of_deregistration(), Timestamp::now());
+            task::abandon(tx, &task, &Stop::of_deregistration(), service.ambient.now());
         }
         let mut row = (*row).clone();
         row.status = ContainerInstanceStatus::Inactive;

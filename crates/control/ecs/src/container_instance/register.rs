@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Caller, Timestamp, hex_id};
+use estiva_model::{Ambient, Caller, Timestamp, hex_id};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_planning::placement::Resources;
 use estiva_schema::Request;
@@ -46,14 +46,14 @@ pub(crate) async fn register(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
     let offer = Offer::of(&input)?;
-    let now = Timestamp::now();
+    let now = service.ambient.now();
     let row = service.store.update(|tx| {
         let cluster = cluster_of(tx, &scope, input.cluster.as_deref(), now)?;
         let row = if let Some(arn) = &input.container_instance_arn {
             again(tx, &caller, &scope, &cluster, arn, &offer)?
         } else {
             check_room(tx, &scope, &cluster)?;
-            offer.first(&caller, &scope, &cluster, now)
+            offer.first(&caller, &scope, &cluster, &service.ambient)
         };
         let reservation = reservation(tx, &row);
         tx.put(reservation);
@@ -96,8 +96,8 @@ impl Offer {
         })
     }
 
-    fn first(self: &Offer, caller: &Caller, scope: &Scope, cluster: &str, now: Timestamp) -> ContainerInstanceRow {
-        let mut rng = rand::rng();
+    fn first(&self, caller: &Caller, scope: &Scope, cluster: &str, ambient: &Ambient) -> ContainerInstanceRow {
+        let mut rng = ambient.rng();
         let mut attributes = self.attributes.clone();
         if !attributes.iter().any(|attribute| attribute.name == ZONE_ATTRIBUTE) {
             let zone = Some(format!("{}a", scope.region));
@@ -113,7 +113,7 @@ impl Offer {
             attributes,
             version_info: self.version_info.clone(),
             tags: self.tags.clone(),
-            registered_at: now,
+            registered_at: ambient.now(),
             registered_by: caller.arn(),
         }
     }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Timestamp, hex_id};
+use estiva_model::hex_id;
 use estiva_planning::lifecycle::{ContainerStatus, DesiredStatus, Moment, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
@@ -37,9 +37,9 @@ pub(crate) async fn execute(
     if input.command.trim().is_empty() || input.command.len() > COMMAND_BYTES_MAX {
         return Err(invalid(format!("command: 1 to {COMMAND_BYTES_MAX} bytes are allowed.")));
     }
-    let random: [u8; 32] = rand::rng().random();
+    let random: [u8; 32] = service.ambient.rng().random();
     let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random));
-    let id = format!("ecs-execute-command-{}", hex_id(&mut rand::rng(), 17));
+    let id = format!("ecs-execute-command-{}", hex_id(&mut service.ambient.rng(), 17));
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let task = reference::find(tx, &scope, &cluster.name, &input.task)?;
@@ -55,12 +55,12 @@ pub(crate) async fn execute(
             token_sha256: hash(&token),
             opened: false,
             log_group: log_group(tx, &cluster, &task, &container),
-            created_at: Timestamp::now(),
+            created_at: service.ambient.now(),
         };
         tx.put(row);
         let reason = format!("{} by {}, session {id}", input.command, caller.arn());
         let moment = Moment {
-            at: Timestamp::now(),
+            at: service.ambient.now(),
             container: Some(container.clone()),
             status: "EXECUTE_COMMAND".to_owned(),
             exit_code: None,

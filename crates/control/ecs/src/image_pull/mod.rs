@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use estiva_api_estiva::Error;
 use estiva_api_estiva::types as api;
-use estiva_model::{Timestamp, hex_id};
+use estiva_model::hex_id;
 use estiva_schema::Request;
 use estiva_store::{Row, Store, StoreError, UpdateError};
 
@@ -33,7 +33,7 @@ pub(crate) async fn start(
     if input.image.is_empty() || input.image.len() > IMAGE_BYTES_MAX {
         return Err(Error::invalid_parameter_exception(format!("image: 1 to {IMAGE_BYTES_MAX} bytes are allowed")));
     }
-    let id = hex_id(&mut rand::rng(), 32);
+    let id = hex_id(&mut service.ambient.rng(), 32);
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref()).map_err(translated)?;
         let prefix = scope.key(&[&cluster.name, ""]);
@@ -47,7 +47,7 @@ pub(crate) async fn start(
             let reason = "containerInstances: the cluster has not all of them, or none at all";
             return Err(Error::invalid_parameter_exception(reason));
         }
-        let now = Timestamp::now();
+        let now = service.ambient.now();
         let old = |row: &Arc<ImagePullRow>| now.as_millis() - row.created_at.as_millis() > KEPT_MS;
         let outdated: Vec<String> = tx.scan::<ImagePullRow>("").filter(old).map(|row| row.key()).collect();
         for key in outdated {

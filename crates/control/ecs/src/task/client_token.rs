@@ -21,7 +21,7 @@ pub(super) struct ClientToken {
 
 impl ClientToken {
     /// The request's, if it brings one.
-    pub fn of(scope: &Scope, request: &RunTaskRequest) -> Result<Option<Self>, Error> {
+    pub fn of(scope: &Scope, request: &RunTaskRequest, now: Timestamp) -> Result<Option<Self>, Error> {
         let Some(token) = request.client_token.clone() else { return Ok(None) };
         if !(1..=TOKEN_CHARS_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(invalid(format!("clientToken: must have 1 to {TOKEN_CHARS_MAX} printable ASCII characters")));
@@ -34,7 +34,7 @@ impl ClientToken {
             token,
             request_digest,
             tasks: Vec::new(),
-            created_at: Timestamp::now(),
+            created_at: now,
         };
         Ok(Some(Self { row }))
     }

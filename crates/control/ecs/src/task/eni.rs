@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use estiva_model::hex_id;
 use estiva_store::{Row, Tx};
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
 use super::table::NetworkInterface;
 use crate::container_instance::table::{
@@ -20,13 +20,13 @@ pub(super) fn allocate(
     instance: &ContainerInstanceRow,
     task: &str,
     subnet: &str,
+    rng: &mut impl Rng,
 ) -> Option<NetworkInterface> {
     let range = instance.attribute(ENI_RANGE_ATTRIBUTE)?.split_once('-')?;
     let (first, last): (Ipv4Addr, Ipv4Addr) = (range.0.parse().ok()?, range.1.parse().ok()?);
     let gateway = instance.attribute(ENI_GATEWAY_ATTRIBUTE)?.to_owned();
     let (first, last) = (u32::from(first), u32::from(last));
     let count = last.checked_sub(first)?.checked_add(1).filter(|count| *count <= RANGE_MAX)?;
-    let mut rng = rand::rng();
     // From a place at random on: an address is not used again at once, and no long run of taken ones is walked over.
     let start = rng.random_range(0..count);
     let key = instance.key();
@@ -35,8 +35,8 @@ pub(super) fn allocate(
     tx.put(AddressRow { instance: key, address: address.clone(), task: task.to_owned() });
     let octets = address.parse::<Ipv4Addr>().ok()?.octets();
     Some(NetworkInterface {
-        attachment_id: uuid(&hex_id(&mut rng, 32)),
-        id: format!("eni-{}", hex_id(&mut rng, 17)),
+        attachment_id: uuid(&hex_id(rng, 32)),
+        id: format!("eni-{}", hex_id(rng, 17)),
         subnet: subnet.to_owned(),
         mac_address: format!("02:e5:{:02x}:{:02x}:{:02x}:{:02x}", octets[0], octets[1], octets[2], octets[3]),
         private_ipv4_address: address,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerReport, HealthStatus, TaskReport};
 use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 
@@ -18,8 +19,13 @@ pub type TaskHealth = (String, Vec<(String, HealthStatus)>);
 ///
 /// # Errors
 /// The change could not be made durable.
-pub async fn take(store: &Store, instance: &ContainerInstanceRow, tasks: Vec<TaskHealth>) -> Result<(), StoreError> {
-    let told: Vec<(String, Told)> = tasks.into_iter().map(|(arn, health)| (arn, self::told(health))).collect();
+pub async fn take(
+    store: &Store,
+    instance: &ContainerInstanceRow,
+    tasks: Vec<TaskHealth>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let told: Vec<(String, Told)> = tasks.into_iter().map(|(arn, health)| (arn, self::told(health, now))).collect();
     let changed = |view: &Snapshot, (arn, told): &(String, Told)| -> Option<Arc<TaskRow>> {
         let task = report::find(view, &instance.scope, None, arn).ok()?;
         let own = task.container_instance_key() == instance.key();
@@ -40,12 +46,12 @@ pub async fn take(store: &Store, instance: &ContainerInstanceRow, tasks: Vec<Tas
     update.await.map_err(UpdateError::into_store)
 }
 
-fn told(health: Vec<(String, HealthStatus)>) -> Told {
+fn told(health: Vec<(String, HealthStatus)>, at: Timestamp) -> Told {
     let containers = health.into_iter().map(|(name, health)| ContainerReport {
         name,
         health: Some(health),
         ..ContainerReport::default()
     });
     let report = TaskReport { containers: containers.collect(), ..TaskReport::default() };
-    Told { report, reason: None, attached: Vec::new() }
+    Told { report, reason: None, attached: Vec::new(), at }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Timestamp, hex_id};
+use estiva_model::{Ambient, hex_id};
 use estiva_planning::lifecycle::{DesiredStatus, TaskState, TaskStatus};
 use estiva_planning::placement::Resources;
 use estiva_store::{Row, Tx};
@@ -127,12 +127,12 @@ impl Launch {
     }
 
     /// Makes a task on an instance that has room for it; `None` if the instance has no address for it.
-    pub fn put(&self, tx: &mut Tx<'_>, instance: &ContainerInstanceRow) -> Option<Arc<TaskRow>> {
-        let now = Timestamp::now();
+    pub fn put(&self, tx: &mut Tx<'_>, instance: &ContainerInstanceRow, ambient: &Ambient) -> Option<Arc<TaskRow>> {
+        let mut rng = ambient.rng();
         let mut row = TaskRow {
             scope: self.scope.clone(),
             cluster: self.cluster.clone(),
-            id: hex_id(&mut rand::rng(), 32),
+            id: hex_id(&mut rng, 32),
             family: self.definition.family.clone(),
             revision: self.definition.revision,
             launch_type: self.capacity.as_str().to_owned(),
@@ -147,14 +147,14 @@ impl Launch {
             started_by: self.started_by.clone(),
             overrides: self.overrides.clone(),
             enable_execute_command: self.enable_execute_command,
-            credentials_id: hex_id(&mut rand::rng(), 32),
+            credentials_id: hex_id(&mut rng, 32),
             tags: self.tags.clone(),
             demand: self.demand.clone(),
             network_interface: None,
-            created_at: now,
+            created_at: ambient.now(),
         };
         if let Some(subnet) = &self.subnet {
-            row.network_interface = Some(eni::allocate(tx, instance, &row.key(), subnet)?);
+            row.network_interface = Some(eni::allocate(tx, instance, &row.key(), subnet, &mut rng)?);
         }
         let provisioned = row.network_interface.is_none() && !self.is_fargate();
         let status = if provisioned { TaskStatus::Pending } else { TaskStatus::Provisioning };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use estiva_api_ecs::types as api;
 use estiva_planning::placement::{Candidate, Demand, place};
 use estiva_store::{Row, Snapshot};
+use rand::Rng;
 
 use super::constraint::Constraints;
 use super::launch::Launch;
@@ -25,7 +26,13 @@ pub(super) struct Placed {
 }
 
 /// Places `count` tasks. `None` if there is no instance at all.
-pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints, count: usize) -> Option<Placed> {
+pub(super) fn choose(
+    view: &Snapshot,
+    launch: &Launch,
+    constraints: &Constraints,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Option<Placed> {
     let scope = &launch.scope;
     let instances: Vec<_> = if launch.is_fargate() {
         view.index::<ContainerInstanceRow>(BY_FARGATE, &scope.key(&[])).collect()
@@ -56,7 +63,7 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
         }
     }
     let demand = Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance };
-    let placement = place(&demand, count, candidates, &mut rand::rng());
+    let placement = place(&demand, count, candidates, rng);
     let by_key = |key: &String| instances.iter().find(|row| row.key() == *key);
     if placement.chosen.len() == count {
         failures.clear();

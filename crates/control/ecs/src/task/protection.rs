@@ -68,11 +68,11 @@ pub(crate) async fn update(
                 continue;
             }
             if input.protection_enabled {
-                tx.put(TaskProtectionRow { task: row.key(), expires_at: Timestamp::now().plus(lasting) });
+                tx.put(TaskProtectionRow { task: row.key(), expires_at: service.ambient.now().plus(lasting) });
             } else {
                 tx.delete::<TaskProtectionRow>(&row.key());
             }
-            protected.push(shown(tx, &row, Timestamp::now()));
+            protected.push(shown(tx, &row, service.ambient.now()));
         }
         Ok::<_, Error>((protected, failures))
     });
@@ -95,7 +95,7 @@ pub(crate) fn get(
     let (mut protected, mut failures) = (Vec::new(), Vec::new());
     for text in tasks {
         match reference::find(&view, &scope, &cluster.name, text)? {
-            Some(row) => protected.push(shown(&view, &row, Timestamp::now())),
+            Some(row) => protected.push(shown(&view, &row, service.ambient.now())),
             None => failures.push(missing(&scope, &cluster.name, text)?),
         }
     }

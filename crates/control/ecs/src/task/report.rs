@@ -34,6 +34,8 @@ pub(super) struct Told {
     pub reason: Option<String>,
     /// The ids of the network interfaces that are made.
     pub attached: Vec<String>,
+    /// When it was said.
+    pub at: Timestamp,
 }
 
 pub(crate) async fn submit_task(
@@ -49,7 +51,7 @@ pub(crate) async fn submit_task(
         execution_stopped_at: input.execution_stopped_at,
     };
     let attached = attached(&Scope::of(&caller), &input.attachments.unwrap_or_default())?;
-    let told = Told { report, reason: input.reason.map(node_report::reason), attached };
+    let told = Told { report, reason: input.reason.map(node_report::reason), attached, at: service.ambient.now() };
     take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitTaskStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
@@ -69,7 +71,7 @@ pub(crate) async fn submit_container(
         status: input.status,
     };
     let report = TaskReport { containers: node_report::containers(vec![container])?, ..TaskReport::default() };
-    let told = Told { report, reason: None, attached: Vec::new() };
+    let told = Told { report, reason: None, attached: Vec::new(), at: service.ambient.now() };
     take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitContainerStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
@@ -88,7 +90,11 @@ pub(crate) async fn submit_attachments(
             let task = tx.index::<TaskRow>(BY_ATTACHMENT, &scope.key(&[&id])).next();
             let task = task.ok_or_else(|| invalid(format!("Unable to find attachment {id}")))?;
             authorise_report(tx, &caller, &task)?;
-            apply(tx, &task, &Told { report: TaskReport::default(), reason: None, attached: vec![id] });
+            apply(
+                tx,
+                &task,
+                &Told { report: TaskReport::default(), reason: None, attached: vec![id], at: service.ambient.now() },
+            );
         }
         Ok::<_, Error>(())
     });
@@ -111,7 +117,7 @@ fn attached(scope: &Scope, changes: &[api::AttachmentStateChange]) -> Result<Vec
 ///
 /// # Errors
 /// The change could not be made durable.
-pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str) -> Result<(), StoreError> {
+pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str, at: Timestamp) -> Result<(), StoreError> {
     let reason = node_report::reason(reason.to_owned());
     let update = store.update(|tx| {
         for key in &tasks {
@@ -121,7 +127,6 @@ pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str) -> Re
             if last.is_some_and(|moment| moment.status == REFUSED && moment.reason.as_deref() == Some(&reason)) {
                 continue;
             }
-            let at = Timestamp::now();
             let status = REFUSED.to_owned();
             end::note(tx, &task, Moment { at, container: None, status, exit_code: None, reason: Some(reason.clone()) });
         }
@@ -192,7 +197,7 @@ pub(super) fn next_state(view: &Snapshot, task: &TaskRow, told: &Told) -> Option
     if task.network_interface.as_ref().is_some_and(|interface| told.attached.contains(&interface.attachment_id)) {
         report.status = report.status.max(Some(TaskStatus::Pending));
     }
-    let next = advance(&before, &report, Timestamp::now())?;
+    let next = advance(&before, &report, told.at)?;
     Some((before, next))
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use estiva_api_ecs::Error;
-use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::protection::TaskProtectionRow;
@@ -22,7 +21,7 @@ pub(crate) async fn run(service: &EcsService) {
     let mut from = None;
     loop {
         ticks.tick().await;
-        let now = minute_of(Timestamp::now());
+        let now = minute_of(service.ambient.now());
         let from_minute = from.or_else(|| oldest(&service.store.view())).unwrap_or(now);
         match forget_due(service, from_minute, now).await {
             Ok(until) => from = Some(until),

@@ -37,7 +37,7 @@ pub(crate) async fn run(
         return Err(invalid(format!("Count must be between 1 and {COUNT_MAX}.")));
     }
     let count = usize::try_from(count).unwrap_or(1);
-    let token = ClientToken::of(&scope, &input)?;
+    let token = ClientToken::of(&scope, &input, service.ambient.now())?;
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         if let Some(former) = token.as_ref().map(|token| token.former(tx)).transpose()?.flatten() {
@@ -54,10 +54,11 @@ pub(crate) async fn run(
             let wishes = wishes(&input, &part);
             let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
             let none = || invalid("No Container Instances were found in your cluster.");
-            let placed = placement::choose(tx, &launch, &constraints, part.count).ok_or_else(none)?;
+            let placed = placement::choose(tx, &launch, &constraints, part.count, &mut service.ambient.rng())
+                .ok_or_else(none)?;
             failures.extend(placed.failures);
             for instance in placed.instances {
-                match launch.put(tx, &instance) {
+                match launch.put(tx, &instance, &service.ambient) {
                     Some(task) => tasks.push(task),
                     None => failures.push(failure(instance.arn(), "RESOURCE:ENI")),
                 }

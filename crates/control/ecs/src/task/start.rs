@@ -71,7 +71,7 @@ pub(crate) async fn start(
             } else if let Some(lack) = lack {
                 failures.push(failure(row.arn(), lack.reason()));
             } else {
-                match launch.put(tx, &row) {
+                match launch.put(tx, &row, &service.ambient) {
                     Some(task) => tasks.push(task),
                     None => failures.push(failure(row.arn(), "RESOURCE:ENI")),
                 }

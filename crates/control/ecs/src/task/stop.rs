@@ -2,7 +2,6 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::Timestamp;
 use estiva_planning::lifecycle::StopCode;
 use estiva_schema::Request;
 
@@ -33,7 +32,7 @@ pub(crate) async fn stop(
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let task = reference::find(tx, &scope, &cluster.name, &input.task)?;
         let task = task.ok_or_else(|| invalid("The referenced task was not found."))?;
-        end::request(tx, &task, &stop, Timestamp::now());
+        end::request(tx, &task, &stop, service.ambient.now());
         Ok::<_, Error>(task)
     });
     let task = update.await.map_err(error::update)?;

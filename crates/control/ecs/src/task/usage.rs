@@ -147,7 +147,7 @@ pub(crate) fn list(
     }
     let prefix = scope.key(&[&cluster.name, ""]);
     let after = input.next_token.as_ref().map(|id| format!("{prefix}{id}"));
-    let now = Timestamp::now().as_millis();
+    let now = service.ambient.now().as_millis();
     let state = service.usages.lock();
     let of_cluster = state.tasks.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
     let rest = of_cluster.filter(|(key, task)| after.as_ref().is_none_or(|after| *key > after) && task.is_fresh(now));

@@ -54,7 +54,7 @@ pub(crate) async fn deregister(
         }
         let mut row = (*row).clone();
         row.status = TaskDefinitionStatus::Inactive;
-        row.deregistered_at = Some(Timestamp::now());
+        row.deregistered_at = Some(service.ambient.now());
         if let Some(family) = tx.get::<FamilyRow>(&scope.key(&[&row.family])) {
             let mut family = (*family).clone();
             family.active_revisions = family.active_revisions.saturating_sub(1);

@@ -2,7 +2,6 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::Timestamp;
 use estiva_schema::Request;
 use estiva_store::Tx;
 
@@ -37,7 +36,7 @@ pub(crate) async fn register(
             status: TaskDefinitionStatus::Active,
             definition: definition.clone(),
             tags: tags.clone(),
-            registered_at: Timestamp::now(),
+            registered_at: service.ambient.now(),
             registered_by: caller.arn(),
             deregistered_at: None,
             delete_requested_at: None,

@@ -9,7 +9,7 @@ use estiva_store::{
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::rows::{Counter, Item, Place, Refused, count, increment, keys, schema, try_write, write};
+use crate::rows::{Counter, Inline, Item, Place, Refused, count, increment, keys, schema, try_write, write};
 
 /// The contract for one kind of place.
 macro_rules! contract {
@@ -45,6 +45,7 @@ macro_rules! contract {
 }
 
 contract!(memory, Memory);
+contract!(inline, Inline);
 contract!(sqlite, TempDir);
 
 async fn transactions_read_their_own_writes<P: Place>() {

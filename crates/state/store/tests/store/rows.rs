@@ -1,7 +1,7 @@
 //! The tables that the tests use, and the places that the backends under test keep them in.
 
 use estiva_store::{
-    Row, Schema, Snapshot, Store, Tx, UpdateError,
+    Options, Row, Schema, Snapshot, Store, Tx, UpdateError,
     backend::{Backend, Memory, Sqlite},
 };
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,26 @@ impl Place for Memory {
 
     fn backend(&self) -> Memory {
         self.clone()
+    }
+}
+
+/// Memory that each transaction's caller commits to.
+pub struct Inline(Memory);
+
+impl Place for Inline {
+    type Backend = Memory;
+
+    fn new() -> Self {
+        Self(Memory::new())
+    }
+
+    fn backend(&self) -> Memory {
+        self.0.clone()
+    }
+
+    fn open(&self) -> Store {
+        let options = Options { commit_inline: true, ..Options::default() };
+        Store::open_with(self.backend(), schema(), options).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use estiva_api_ecs::{Ecs, Error};
-use estiva_model::{AccountId, Caller, Principal, Region, Timestamp};
+use estiva_model::{AccountId, Ambient, Caller, Principal, Region, Timestamp};
 use estiva_schema::{Request, json as codec};
 use estiva_store::backend::Memory;
 use estiva_store::{Row, Schema, Store};
@@ -76,7 +76,11 @@ impl Bench {
     pub fn new() -> Self {
         let store = Store::open(Memory::new(), crate::tables(Schema::new(1))).unwrap();
         Self {
-            ecs: EcsService::new(store, Options { endpoint: "http://127.0.0.1:4566".to_owned(), task_retention: HOUR }),
+            ecs: EcsService::new(
+                store,
+                Options { endpoint: "http://127.0.0.1:4566".to_owned(), task_retention: HOUR },
+                Ambient::system(),
+            ),
         }
     }
 
