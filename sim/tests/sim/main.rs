@@ -1,0 +1,4 @@
+//! Runs of simulated clusters.
+
+mod determinism;
+mod schedules;
