@@ -2,6 +2,7 @@
 
 pub mod capacity;
 pub mod dependency;
+pub mod deployment;
 pub mod expression;
 pub mod lifecycle;
 pub mod placement;

@@ -12,6 +12,7 @@ const MODEL: &str = "crates/state/model";
 const STORE: &str = "crates/state/store";
 const EDGE: &str = "crates/edge";
 const PLANNING: &str = "crates/planning";
+const RECONCILE: &str = "crates/control/reconcile";
 const CONTROL: &str = "crates/control";
 const NODE: &str = "crates/node";
 
@@ -21,7 +22,8 @@ pub const LAYERS: &[Layer] = &[
     Layer { folder: STORE, may_use: &[MODEL] },
     Layer { folder: EDGE, may_use: &[EDGE, MODEL] },
     Layer { folder: PLANNING, may_use: &[PLANNING, MODEL] },
-    Layer { folder: CONTROL, may_use: &[EDGE, STORE, MODEL, PLANNING] },
+    Layer { folder: RECONCILE, may_use: &[STORE, MODEL] },
+    Layer { folder: CONTROL, may_use: &[EDGE, STORE, MODEL, PLANNING, RECONCILE] },
     Layer { folder: NODE, may_use: &[NODE, EDGE, MODEL, PLANNING] },
     Layer { folder: "sim", may_use: &[EDGE, STORE, MODEL, PLANNING, CONTROL] },
     Layer { folder: "crates/estiva", may_use: &["crates"] },

@@ -1,0 +1,97 @@
+//! How long a service waits before it starts tasks again that have failed.
+//!
+//! ECS throttles services whose tasks never reach RUNNING, up to 27 minutes, and does not say in which steps. Here the first
+//! failure is tried again at once and each later round waits twice as long as the one before. Tasks that ran but ended before
+//! they counted as healthy are tried again without end and soon, as ECS does it, though not as fast as they can fail.
+
+use std::time::Duration;
+
+use estiva_model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+const FIRST: Duration = Duration::from_secs(1);
+const NEVER_RAN_MAX: Duration = Duration::from_secs(27 * 60);
+const NEVER_HEALTHY_MAX: Duration = Duration::from_secs(10);
+/// From this round on a service is said to be unable to start its tasks consistently.
+const IMPAIRED_ROUNDS: u32 = 3;
+
+/// How a task failed its deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// It never reached RUNNING.
+    NeverRan,
+    /// It ended by itself before it counted as healthy, or its health checks failed.
+    NeverHealthy,
+}
+
+/// Rounds of failures, and until when the next one waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Failed tasks that have been taken into account.
+    pub failures: usize,
+    /// Rounds since a task was last healthy.
+    pub rounds: u32,
+    /// No task is started before.
+    pub until: Option<Timestamp>,
+}
+
+impl Backoff {
+    /// After a look at how many tasks have failed so far. Failures that come while it waits are of the same round.
+    #[must_use]
+    pub fn after(&self, failures: usize, newest: FailureKind, now: Timestamp) -> Self {
+        if failures <= self.failures {
+            return self.clone();
+        }
+        if self.is_waiting(now) {
+            return Self { failures, ..self.clone() };
+        }
+        let rounds = self.rounds.saturating_add(1);
+        Self { failures, rounds, until: Some(now.plus(delay(rounds, newest))) }
+    }
+
+    /// Whether it is too early to start a task.
+    pub fn is_waiting(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
+
+    /// Whether the service is to be told of as unable to start its tasks consistently.
+    pub fn is_impaired(&self) -> bool {
+        self.rounds >= IMPAIRED_ROUNDS
+    }
+}
+
+fn delay(rounds: u32, kind: FailureKind) -> Duration {
+    let most = match kind {
+        FailureKind::NeverRan => NEVER_RAN_MAX,
+        FailureKind::NeverHealthy => NEVER_HEALTHY_MAX,
+    };
+    match rounds.checked_sub(2) {
+        None => Duration::ZERO,
+        Some(doublings) => FIRST.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(most),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_waits_twice_as_long_up_to_a_bound() {
+        let seconds = |kind| [1, 2, 3, 4, 12, 13, 40, u32::MAX].map(|rounds| delay(rounds, kind).as_secs());
+        assert_eq!(seconds(FailureKind::NeverRan), [0, 1, 2, 4, 1024, 1620, 1620, 1620]);
+        assert_eq!(seconds(FailureKind::NeverHealthy), [0, 1, 2, 4, 10, 10, 10, 10]);
+    }
+
+    #[test]
+    fn failures_of_one_round_count_once() {
+        let now = Timestamp(1_000_000);
+        let first = Backoff::default().after(1, FailureKind::NeverRan, now);
+        assert_eq!((first.rounds, first.is_waiting(now)), (1, false));
+        let second = first.after(2, FailureKind::NeverRan, now);
+        assert_eq!((second.rounds, second.is_waiting(now)), (2, true));
+        let same = second.after(9, FailureKind::NeverRan, now);
+        assert_eq!((same.rounds, same.failures, same.until), (2, 9, second.until));
+        assert_eq!(same.after(9, FailureKind::NeverRan, now.plus(Duration::from_secs(5))), same, "nothing new failed");
+        assert!(same.after(10, FailureKind::NeverRan, now.plus(Duration::from_secs(5))).is_impaired());
+    }
+}
