@@ -54,7 +54,7 @@ pub fn adds_up(instance: &Instance<'_>) -> Result<(), String> {
         }
         remaining.reserve(&task.demand);
     }
-    if remaining.cpu < 0 || remaining.memory < 0 {
+    if remaining.cpu < 0 || remaining.memory < 0 || remaining.task_slots.is_some_and(|slots| slots < 0) {
         return Err(format!("more is sold than there is: {remaining:?}"));
     }
     if remaining != reservation.remaining {

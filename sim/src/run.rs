@@ -86,6 +86,7 @@ async fn live(world: Arc<World>, scenario: Scenario) -> Option<Cluster> {
     let offer = |number: usize| Offer {
         cpu: rng.random_range(1..=4) * 1024,
         memory: rng.random_range(1..=4) * 1024,
+        task_slots: rng.random_bool(0.3).then(|| rng.random_range(3..12)),
         zone: format!("us-east-1{}", ["a", "b", "c"][number % 3]),
     };
     let offers: Vec<Offer> = (0..scenario.nodes).map(offer).collect();

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use estiva_api_ecs::Ecs;
 use estiva_api_ecs::types as api;
+use estiva_ecs::container_instance::table::TASK_SLOTS;
 use estiva_planning::placement::Resources;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -39,6 +40,8 @@ pub struct Offer {
     pub cpu: i64,
     /// MiB.
     pub memory: i64,
+    /// How many tasks it takes; `None`: as many as fit.
+    pub task_slots: Option<i64>,
     /// Where it stands.
     pub zone: String,
 }
@@ -78,7 +81,8 @@ impl Node {
     /// A node whose agent is yet to be started.
     pub fn new(world: &Arc<World>, plane: &Plane, name: String, offer: Offer) -> Self {
         let rng = world.rng(&name);
-        let total = Resources { cpu: offer.cpu, memory: offer.memory, ..Resources::default() };
+        let (cpu, memory, task_slots) = (offer.cpu, offer.memory, offer.task_slots);
+        let total = Resources { cpu, memory, task_slots, ..Resources::default() };
         Self(Arc::new(Inner {
             world: Arc::clone(world),
             plane: plane.clone(),
@@ -248,10 +252,12 @@ impl Node {
             value: Some(value.to_owned()),
             ..api::Attribute::default()
         };
+        let mut resources = vec![integer("CPU", self.0.offer.cpu), integer("MEMORY", self.0.offer.memory)];
+        resources.extend(self.0.offer.task_slots.map(|slots| integer(TASK_SLOTS, slots)));
         api::RegisterContainerInstanceRequest {
             cluster: Some("default".to_owned()),
             container_instance_arn: known,
-            total_resources: Some(vec![integer("CPU", self.0.offer.cpu), integer("MEMORY", self.0.offer.memory)]),
+            total_resources: Some(resources),
             attributes: Some(vec![attribute("ecs.availability-zone", &self.0.offer.zone)]),
             ..api::RegisterContainerInstanceRequest::default()
         }

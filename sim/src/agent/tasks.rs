@@ -255,7 +255,7 @@ impl Tasks {
         let mut has_changed = false;
         while let Some(arn) = self.waiting.front().cloned() {
             let Some(held) = self.held.get(&arn) else { break };
-            if self.free().lack(&held.demand).is_some() {
+            if !fits(&self.free(), &held.demand) {
                 self.check_sold(&arn);
                 break;
             }
@@ -365,6 +365,11 @@ impl Tasks {
     fn violated(&self, what: &str) {
         self.world.violated(&format!("{}: {what}", self.node));
     }
+}
+
+fn fits(free: &Resources, demand: &Resources) -> bool {
+    let has_slot = free.task_slots.is_none_or(|slots| slots > 0);
+    free.cpu >= demand.cpu && free.memory >= demand.memory && has_slot && free.has_ports_for(demand)
 }
 
 impl Held {
