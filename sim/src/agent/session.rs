@@ -11,7 +11,7 @@ use tokio::sync::oneshot::Receiver;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::tasks::Tasks;
 use super::{Node, short};
@@ -21,6 +21,9 @@ use crate::world::{lock, spread};
 
 /// A connection on which nothing came for so long is given up, as AWS's agent does.
 const SILENCE_MAX_S: std::ops::Range<u64> = 60..120;
+
+/// What a connection reads at a time.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// How a session ended.
 pub(super) enum Ended {
@@ -45,8 +48,9 @@ pub(super) async fn run(node: &Node) -> Ended {
         return Ended::Failed;
     }
     let Some((stream, refusal)) = node.0.plane.connect(&node.0.name, &instance) else { return Ended::Failed };
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
     let wire = node.0.link.attach(stream);
-    let socket = WebSocketStream::from_raw_socket(wire, Role::Client, None).await;
+    let socket = WebSocketStream::from_raw_socket(wire, Role::Client, Some(config)).await;
     node.tasks(Tasks::begin_session);
     let mut session = Session { node, socket };
     let mut begun = false;
