@@ -17,6 +17,7 @@ pub mod disk;
 pub mod fault;
 pub mod invariant;
 pub mod network;
+pub mod owner;
 pub mod plane;
 pub mod run;
 pub mod settle;
@@ -24,4 +25,4 @@ pub mod trace;
 pub mod workload;
 pub mod world;
 
-pub use run::{Outcome, Scenario, run};
+pub use run::{Outcome, Scenario, run, simulate};

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use estiva_api_ecs::Ecs;
-use estiva_api_ecs::types as api;
 use estiva_planning::lifecycle::DesiredStatus;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -12,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::agent::short;
 use crate::cluster::Cluster;
 use crate::definition::{Definition, Image};
-use crate::plane::{CallError, request};
+use crate::plane::CallError;
 
 /// The families that there are.
 pub fn definitions() -> Vec<Definition> {
@@ -32,9 +30,7 @@ pub fn definitions() -> Vec<Definition> {
 /// Registers all definitions; to be done while nothing fails.
 pub async fn define(cluster: &Cluster, definitions: &[Definition]) {
     for definition in definitions {
-        let input = definition.input();
-        let answer = cluster.plane.call(|ecs| async move { ecs.register_task_definition(request(input)).await }).await;
-        if let Err(error) = answer {
+        if let Err(error) = cluster.define(definition).await {
             cluster.world.violated(&format!("{} cannot be defined: {error:?}", definition.family));
         }
     }
@@ -74,14 +70,11 @@ impl User<'_> {
 
     async fn run(&mut self) {
         let definitions = definitions();
-        let family = definitions[self.rng.random_range(0..definitions.len())].family.clone();
+        let family = &definitions[self.rng.random_range(0..definitions.len())].family;
         let count = self.rng.random_range(1..=5);
-        let input =
-            api::RunTaskRequest { task_definition: family, count: Some(count), ..api::RunTaskRequest::default() };
-        let Ok(answer) = self.call(|ecs| async move { ecs.run_task(request(input)).await }).await else { return };
-        let arns: Vec<String> = answer.tasks.into_iter().flatten().filter_map(|task| task.task_arn).collect();
+        let Some(arns) = self.heard(self.cluster.run_task(family, count).await) else { return };
         for arn in &arns {
-            self.cluster.world.say(format_args!("user runs {}", short(arn)));
+            self.say(format_args!("runs {}", short(arn)));
             let is_known = self.cluster.plane.audit(|audit| audit.task(arn).is_some());
             self.check(is_known, || format!("RunTask answered {arn}, which is not in the store"));
         }
@@ -93,11 +86,10 @@ impl User<'_> {
             return;
         }
         let arn = self.tasks.swap_remove(self.rng.random_range(0..self.tasks.len()));
-        let input = api::StopTaskRequest { task: arn.clone(), ..api::StopTaskRequest::default() };
-        if self.call(|ecs| async move { ecs.stop_task(request(input)).await }).await.is_err() {
+        if self.heard(self.cluster.stop_task(&arn).await).is_none() {
             return self.tasks.push(arn);
         }
-        self.cluster.world.say(format_args!("user stops {}", short(&arn)));
+        self.say(format_args!("stops {}", short(&arn)));
         let is_noted = self
             .cluster
             .plane
@@ -113,27 +105,14 @@ impl User<'_> {
     async fn set_state(&mut self) {
         let Some(instance) = self.instance() else { return };
         let is_draining = self.rng.random_bool(0.3);
-        let status =
-            if is_draining { api::ContainerInstanceStatus::Draining } else { api::ContainerInstanceStatus::Active };
-        self.cluster.world.say(format_args!("user sets {} {}", short(&instance), status.as_str()));
-        let input = api::UpdateContainerInstancesStateRequest {
-            container_instances: vec![instance],
-            status,
-            ..api::UpdateContainerInstancesStateRequest::default()
-        };
-        // The node may have been deregistered.
-        let _ = self.call(|ecs| async move { ecs.update_container_instances_state(request(input)).await }).await;
+        self.say(format_args!("sets {} {}", short(&instance), if is_draining { "DRAINING" } else { "ACTIVE" }));
+        self.heard(self.cluster.set_state(&instance, is_draining).await);
     }
 
     async fn deregister(&mut self) {
         let Some(instance) = self.instance() else { return };
-        self.cluster.world.say(format_args!("user deregisters {}", short(&instance)));
-        let input = api::DeregisterContainerInstanceRequest {
-            container_instance: instance,
-            force: Some(true),
-            ..api::DeregisterContainerInstanceRequest::default()
-        };
-        let _ = self.call(|ecs| async move { ecs.deregister_container_instance(request(input)).await }).await;
+        self.say(format_args!("deregisters {}", short(&instance)));
+        self.heard(self.cluster.deregister(&instance).await);
     }
 
     fn instance(&mut self) -> Option<String> {
@@ -141,15 +120,18 @@ impl User<'_> {
         self.cluster.nodes[node].instance()
     }
 
-    async fn call<T, F>(&self, operation: impl FnOnce(estiva_ecs::EcsService) -> F) -> Result<T, CallError>
-    where
-        F: Future<Output = Result<T, estiva_api_ecs::Error>>,
-    {
-        let answer = self.cluster.plane.call(operation).await;
-        if let Err(CallError::Refused(error)) = &answer {
-            self.cluster.world.say(format_args!("user is refused: {error}"));
+    /// The answer, if there is one.
+    fn heard<T>(&self, answer: Result<T, CallError>) -> Option<T> {
+        match answer {
+            Ok(answer) => return Some(answer),
+            Err(CallError::Refused(error)) => self.say(format_args!("is refused: {error}")),
+            Err(CallError::Lost) => {}
         }
-        answer
+        None
+    }
+
+    fn say(&self, what: std::fmt::Arguments<'_>) {
+        self.cluster.world.say(format_args!("user {what}"));
     }
 
     fn check(&self, holds: bool, what: impl FnOnce() -> String) {
