@@ -54,4 +54,103 @@ impl Cluster {
         };
         self.plane.call(|ecs| async move { ecs.deregister_container_instance(request(input)).await }).await.map(drop)
     }
+
+    /// Creates a service.
+    pub async fn create_service(&self, service: &Service) -> Answer<()> {
+        let input = service.input();
+        self.plane.call(|ecs| async move { ecs.create_service(request(input)).await }).await.map(drop)
+    }
+
+    /// Changes a service.
+    pub async fn update_service(&self, name: &str, change: Change) -> Answer<()> {
+        let input = api::UpdateServiceRequest {
+            service: name.to_owned(),
+            task_definition: change.definition,
+            desired_count: change.desired,
+            force_new_deployment: Some(change.is_forced),
+            ..api::UpdateServiceRequest::default()
+        };
+        self.plane.call(|ecs| async move { ecs.update_service(request(input)).await }).await.map(drop)
+    }
+
+    /// Deletes a service, whatever it runs.
+    pub async fn delete_service(&self, name: &str) -> Answer<()> {
+        let input = api::DeleteServiceRequest {
+            service: name.to_owned(),
+            force: Some(true),
+            ..api::DeleteServiceRequest::default()
+        };
+        self.plane.call(|ecs| async move { ecs.delete_service(request(input)).await }).await.map(drop)
+    }
+
+    /// Stops the service deployment with this ARN.
+    pub async fn stop_deployment(&self, deployment: &str, rolls_back: bool) -> Answer<()> {
+        let kind = if rolls_back {
+            api::StopServiceDeploymentStopType::Rollback
+        } else {
+            api::StopServiceDeploymentStopType::Abort
+        };
+        let input =
+            api::StopServiceDeploymentRequest { service_deployment_arn: deployment.to_owned(), stop_type: Some(kind) };
+        self.plane.call(|ecs| async move { ecs.stop_service_deployment(request(input)).await }).await.map(drop)
+    }
+}
+
+/// A service to be created.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The family, or family and revision.
+    pub definition: String,
+    /// How many tasks; of a DAEMON it is not asked.
+    pub desired: i32,
+    /// minimumHealthyPercent and maximumPercent.
+    pub percents: (i32, i32),
+    /// One task on each container instance instead.
+    pub is_daemon: bool,
+    /// Whether the circuit breaker is on, and rolls back.
+    pub has_breaker: bool,
+}
+
+/// What changes of a service; nothing of what is absent.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// The family, or family and revision.
+    pub definition: Option<String>,
+    /// How many tasks.
+    pub desired: Option<i32>,
+    /// Whether tasks are replaced though nothing else changes.
+    pub is_forced: bool,
+}
+
+impl Service {
+    /// With ECS's defaults.
+    pub fn new(name: &str, definition: &str, desired: i32) -> Self {
+        let (name, definition) = (name.to_owned(), definition.to_owned());
+        Self { name, definition, desired, percents: (100, 200), is_daemon: false, has_breaker: false }
+    }
+
+    fn input(&self) -> api::CreateServiceRequest {
+        let (minimum, maximum) = self.percents;
+        let breaker = api::DeploymentCircuitBreaker {
+            enable: self.has_breaker,
+            rollback: self.has_breaker,
+            ..api::DeploymentCircuitBreaker::default()
+        };
+        let configuration = api::DeploymentConfiguration {
+            minimum_healthy_percent: Some(minimum),
+            maximum_percent: Some(maximum),
+            deployment_circuit_breaker: Some(breaker),
+            ..api::DeploymentConfiguration::default()
+        };
+        api::CreateServiceRequest {
+            service_name: self.name.clone(),
+            task_definition: Some(self.definition.clone()),
+            desired_count: (!self.is_daemon).then_some(self.desired),
+            scheduling_strategy: self.is_daemon.then_some(api::SchedulingStrategy::Daemon),
+            deployment_configuration: Some(configuration),
+            ..api::CreateServiceRequest::default()
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Runs of simulated clusters.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod bench;
 mod crowds;
 mod determinism;
