@@ -63,7 +63,7 @@ impl Climate {
                 (Fault::Flapping, 3),
                 (Fault::AgentCrash, 15),
                 (Fault::NodeCrash, 8),
-                (Fault::NodeLoss, 1),
+                (Fault::NodeLoss, 3),
                 (Fault::PlaneCrash, 8),
                 (Fault::PlaneDeath, 8),
                 (Fault::ClockJump, 3),

@@ -21,6 +21,7 @@ pub mod owner;
 pub mod plane;
 pub mod run;
 pub mod settle;
+pub mod silence;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -10,6 +10,7 @@ use crate::agent::{Offer, Power};
 use crate::cluster::Cluster;
 use crate::fault::{self, Climate};
 use crate::settle;
+use crate::silence;
 use crate::workload;
 use crate::world::World;
 
@@ -93,10 +94,17 @@ async fn live(world: Arc<World>, scenario: Scenario) -> Option<Cluster> {
     let cluster = Cluster::start(&world, offers).await;
     workload::define(&cluster, &workload::definitions()).await;
     let until = Instant::now() + scenario.chaos;
-    tokio::join!(
-        fault::happen(&cluster, &scenario.climate, until),
-        workload::work(&cluster, scenario.work_every, until),
-    );
+    let happening = async {
+        tokio::join!(
+            fault::happen(&cluster, &scenario.climate, until),
+            workload::work(&cluster, scenario.work_every, until),
+        )
+    };
+    tokio::select! {
+        biased;
+        _ = happening => {}
+        () = silence::watch(&cluster) => {}
+    }
     cluster.heal().await;
     // Copies of reports that are still under way.
     sleep(Duration::from_secs(30)).await;

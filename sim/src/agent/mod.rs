@@ -108,6 +108,12 @@ impl Node {
         lock(&self.0.instance).clone()
     }
 
+    /// Whether the control plane could hear of it: it is on, its agent runs, and its network works both ways.
+    pub fn is_reachable(&self) -> bool {
+        let runs = lock(&self.0.agent).as_ref().is_some_and(|agent| !agent.is_finished());
+        runs && self.power() == Power::On && !self.0.link.is_deaf() && !self.0.link.is_mute()
+    }
+
     /// Its network.
     pub fn link(&self) -> &Link {
         &self.0.link
