@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn every_operation_that_is_there_has_a_bucket() {
-        let service = include_str!("service.rs");
+        let service = include_str!("ecs_api.rs");
         for operation in estiva_api_ecs::SERVICE.operations {
             let snake = operation.name.chars().fold(String::new(), |mut name, char| {
                 if char.is_ascii_uppercase() && !name.is_empty() {
