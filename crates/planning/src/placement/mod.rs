@@ -1,40 +1,63 @@
-//! Where tasks go: which container instances have room, and which of them are taken.
+//! Where tasks go, and which of them end first: container instances with room, in the order of a placement strategy.
 //!
-//! Property: a task is placed only where its CPU, memory and host ports fit beside what is reserved already.
-//! Preference without a strategy, as ECS has it: the availability zone with the fewest tasks of the group, then the
-//! instance with the fewest; ties are broken at random. "Why not" is a result: each instance that does not fit says
-//! what it lacks.
+//! Property: a task is placed only where its CPU, memory, GPUs, host ports and slot fit beside what is reserved already,
+//! and where no constraint forbids it.
+//! Abstraction: a [`Ranking`] holds the candidates in the order in which they would be chosen. It looks at all of them once,
+//! then each decision, and each change from outside, costs the logarithm of their number.
+//! Heuristic: one task after the other on the best instance for it, as ECS does; nothing is moved to make room.
+//! "Why not" is a result: each instance that does not take a task says what it lacks.
 
+mod balance;
+mod clock;
+mod heap;
+mod lack;
+mod ranking;
 mod resources;
+mod room;
+mod stop;
+mod strategy;
 #[cfg(test)]
 mod tests;
+mod tree;
 
-use std::collections::BTreeMap;
+use rand::Rng;
 
-use rand::{Rng, RngExt};
+pub use balance::moves;
+pub use lack::{Lack, closest};
+pub use ranking::Ranking;
+pub use resources::Resources;
+use room::Room;
+pub use stop::{PlacedTask, select_to_stop};
+pub use strategy::{Amount, STRATEGIES_MAX, Strategies, Strategy, ZONE};
 
-pub use resources::{Lack, Resources};
-
-/// A container instance as placement sees it.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Names the instance; given back in the result.
-    pub arn: String,
-    /// Where the instance stands.
-    pub availability_zone: String,
+/// A container instance as placement sees it; it is known by its place in the list.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
     /// What no task has reserved yet.
-    pub remaining: Resources,
-    /// How many tasks of the same group run here.
+    pub remaining: &'a Resources,
+    /// How many tasks of the same group run here. They count for the spread, whether or not the instance can be chosen.
     pub group_tasks: usize,
+    /// Why it cannot be chosen, whatever room it has.
+    pub refused: Option<Lack>,
+    /// Its values of the attributes that the strategies spread over: as many as [`Strategies::attributes`] names, in
+    /// that order. An instance without one of them cannot be chosen.
+    pub spread: [Option<&'a str>; STRATEGIES_MAX],
 }
 
-/// Where `count` equal tasks go.
+impl Candidate<'_> {
+    /// What keeps such a task from here.
+    pub fn lack(&self, demand: &Demand) -> Option<Lack> {
+        Room::new(self, &demand.resources).lack(demand)
+    }
+}
+
+/// Where some equal tasks go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// ARNs of the chosen instances, one a placed task, at most as many as were asked for.
-    pub chosen: Vec<String>,
-    /// If a task was not placed: why each instance could not take it.
-    pub lacking: Vec<(String, Lack)>,
+    /// The chosen candidates, one a placed task, at most as many as were asked for.
+    pub chosen: Vec<usize>,
+    /// If a task was not placed: why each candidate could not take it.
+    pub lacking: Vec<(usize, Lack)>,
 }
 
 /// What each of some equal tasks asks of its instance.
@@ -46,41 +69,15 @@ pub struct Demand {
     pub distinct_instance: bool,
 }
 
-impl Candidate {
-    fn lack(&self, demand: &Demand) -> Option<Lack> {
-        if demand.distinct_instance && self.group_tasks > 0 {
-            return Some(Lack::DistinctInstance);
-        }
-        self.remaining.lack(&demand.resources)
-    }
-}
-
 /// Places `count` tasks that each need `demand`.
-pub fn place(demand: &Demand, count: usize, mut candidates: Vec<Candidate>, rng: &mut impl Rng) -> Placement {
-    let mut zone_tasks: BTreeMap<String, usize> = BTreeMap::new();
-    for candidate in &candidates {
-        *zone_tasks.entry(candidate.availability_zone.clone()).or_default() += candidate.group_tasks;
-    }
-    let mut chosen = Vec::with_capacity(count);
-    while chosen.len() < count {
-        let rank = |candidate: &Candidate, tie: u32| {
-            (zone_tasks.get(&candidate.availability_zone).copied().unwrap_or(0), candidate.group_tasks, tie)
-        };
-        let best = candidates
-            .iter_mut()
-            .filter(|candidate| candidate.lack(demand).is_none())
-            .map(|candidate| (rank(candidate, rng.random()), candidate))
-            .min_by_key(|(rank, _)| *rank);
-        let Some((_, best)) = best else { break };
-        best.remaining.reserve(&demand.resources);
-        best.group_tasks += 1;
-        *zone_tasks.entry(best.availability_zone.clone()).or_default() += 1;
-        chosen.push(best.arn.clone());
-    }
-    let lacking = if chosen.len() < count {
-        candidates.into_iter().filter_map(|it| it.lack(demand).map(|lack| (it.arn, lack))).collect()
-    } else {
-        Vec::new()
-    };
-    Placement { chosen, lacking }
+///
+/// Who places more of them later keeps a [`Ranking`] instead.
+pub fn place(
+    demand: &Demand,
+    count: usize,
+    strategies: &Strategies,
+    candidates: &[Candidate<'_>],
+    rng: &mut impl Rng,
+) -> Placement {
+    Ranking::new(demand, strategies, candidates, rng).place(count, rng)
 }

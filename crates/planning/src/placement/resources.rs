@@ -1,4 +1,4 @@
-//! CPU, memory and host ports, and how they are reserved.
+//! What a node has and a task takes, and how it is reserved.
 
 use std::collections::BTreeSet;
 
@@ -15,51 +15,26 @@ pub struct Resources {
     pub tcp_ports: BTreeSet<u16>,
     /// UDP host ports in use, or needed.
     pub udp_ports: BTreeSet<u16>,
-}
-
-/// What an instance has too little of. ECS answers `RESOURCE:` and the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lack {
-    /// CPU units.
-    Cpu,
-    /// Memory.
-    Memory,
-    /// A host port that the task needs is taken.
-    Ports,
-    /// Another task of the group is there.
-    DistinctInstance,
-}
-
-impl Lack {
-    /// As ECS writes it in `failures[].reason`.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Cpu => "RESOURCE:CPU",
-            Self::Memory => "RESOURCE:MEMORY",
-            Self::Ports => "RESOURCE:PORTS",
-            Self::DistinctInstance => "DistinctInstance placement constraint unsatisfied.",
-        }
-    }
+    /// Whole GPUs.
+    #[serde(default)]
+    pub gpus: i64,
+    /// How many tasks more a node takes; `None`: as many as fit. Every task takes one, whatever its demand says.
+    #[serde(default)]
+    pub task_slots: Option<i64>,
 }
 
 impl Resources {
-    /// What these remaining resources lack for `demand`; `None` if it fits.
-    pub fn lack(&self, demand: &Self) -> Option<Lack> {
-        if self.cpu < demand.cpu {
-            Some(Lack::Cpu)
-        } else if self.memory < demand.memory {
-            Some(Lack::Memory)
-        } else if self.tcp_ports.is_disjoint(&demand.tcp_ports) && self.udp_ports.is_disjoint(&demand.udp_ports) {
-            None
-        } else {
-            Some(Lack::Ports)
-        }
+    /// Whether none of the host ports that `demand` needs is taken.
+    pub fn has_ports_for(&self, demand: &Self) -> bool {
+        self.tcp_ports.is_disjoint(&demand.tcp_ports) && self.udp_ports.is_disjoint(&demand.udp_ports)
     }
 
     /// Takes `demand` from these remaining resources.
     pub fn reserve(&mut self, demand: &Self) {
         self.cpu -= demand.cpu;
         self.memory -= demand.memory;
+        self.gpus -= demand.gpus;
+        self.task_slots = self.task_slots.map(|slots| slots - 1);
         self.tcp_ports.extend(&demand.tcp_ports);
         self.udp_ports.extend(&demand.udp_ports);
     }
@@ -68,6 +43,8 @@ impl Resources {
     pub fn release(&mut self, demand: &Self) {
         self.cpu += demand.cpu;
         self.memory += demand.memory;
+        self.gpus += demand.gpus;
+        self.task_slots = self.task_slots.map(|slots| slots + 1);
         self.tcp_ports.retain(|port| !demand.tcp_ports.contains(port));
         self.udp_ports.retain(|port| !demand.udp_ports.contains(port));
     }

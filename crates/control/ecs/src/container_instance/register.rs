@@ -12,7 +12,8 @@ use estiva_store::Tx;
 
 use super::reference::{authorise, find};
 use super::table::{
-    BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, InstanceAttribute, ReservationRow, ZONE_ATTRIBUTE,
+    BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, GPUS, InstanceAttribute, ReservationRow,
+    TASK_SLOTS, ZONE_ATTRIBUTE,
 };
 use super::view::{Include, to_api};
 use crate::EcsService;
@@ -216,7 +217,7 @@ fn check_version(version: &api::VersionInfo) -> Result<(), Error> {
     Ok(())
 }
 
-/// CPU, memory and the ports that no task gets.
+/// CPU, memory, GPUs, how many tasks, and the ports that no task gets.
 fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
     let named = |name: &str| resources.iter().find(|resource| resource.name.as_deref() == Some(name));
     let integer = |name: &str| {
@@ -225,6 +226,7 @@ fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
             .filter(|value| *value >= 0)
             .ok_or_else(|| invalid(format!("totalResources: {name} must be an integer, 0 or more")))
     };
+    let gpus = named(GPUS).and_then(|resource| resource.string_set_value.as_ref()).map_or(0, Vec::len);
     let ports = |name: &str| -> Result<BTreeSet<u16>, Error> {
         let values = named(name).and_then(|resource| resource.string_set_value.as_ref());
         if values.is_some_and(|values| values.len() > RESERVED_PORTS_MAX) {
@@ -241,6 +243,8 @@ fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
         memory: integer("MEMORY")?,
         tcp_ports: ports("PORTS")?,
         udp_ports: ports("PORTS_UDP")?,
+        gpus: i64::try_from(gpus).unwrap_or(i64::MAX),
+        task_slots: named(TASK_SLOTS).map(|_| integer(TASK_SLOTS)).transpose()?,
     })
 }
 

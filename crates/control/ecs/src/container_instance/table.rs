@@ -78,10 +78,16 @@ pub const BY_FARGATE: &str = "fargate";
 
 /// With this attribute an agent offers its node to tasks of launch type FARGATE, of any cluster.
 pub const FARGATE_ATTRIBUTE: &str = "estiva.capability.fargate";
+/// Marks a node that is the owner's own machine: tasks of launch type EXTERNAL go there and no others.
+pub const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 /// The addresses of the node that are for network interfaces of tasks, as `address/prefix length`.
 pub const ENI_RANGE_ATTRIBUTE: &str = "estiva.eni-range";
 /// The gateway of the node's subnet, as `address/prefix length`.
 pub const ENI_GATEWAY_ATTRIBUTE: &str = "estiva.eni-gateway";
+/// The resource in which an agent names its GPUs, as AWS's agent does.
+pub const GPUS: &str = "GPU";
+/// The resource in which an agent says how many tasks it takes; without it, as many as fit.
+pub const TASK_SLOTS: &str = "ESTIVA_TASK_SLOTS";
 /// Where the node stands.
 pub const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";
 

@@ -6,7 +6,7 @@ use estiva_api_ecs::types as api;
 use estiva_planning::placement::Resources;
 use estiva_store::{Row, Snapshot};
 
-use super::table::{ConnectionRow, ContainerInstanceRow, ReservationRow};
+use super::table::{ConnectionRow, ContainerInstanceRow, GPUS, ReservationRow, TASK_SLOTS};
 
 /// What an answer has of an instance besides what it always has.
 #[derive(Clone, Copy, Default)]
@@ -32,6 +32,7 @@ pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, include: Inclu
     let reservation = view.get::<ReservationRow>(&key);
     let count = |count: i64| i32::try_from(count).unwrap_or(i32::MAX);
     let remaining = reservation.as_ref().map_or(&row.registered, |reservation| &reservation.remaining);
+    let has_gpus = row.registered.gpus > 0;
     let attribute = |it: &super::table::InstanceAttribute| api::Attribute {
         name: it.name.clone(),
         value: it.value.clone(),
@@ -47,8 +48,8 @@ pub(super) fn to_api(view: &Snapshot, row: &ContainerInstanceRow, include: Inclu
         health_status: include.health.then(|| health(view, &key)),
         pending_tasks_count: Some(reservation.as_ref().map_or(0, |it| count(it.pending_tasks))),
         registered_at: Some(row.registered_at),
-        registered_resources: Some(resources(&row.registered)),
-        remaining_resources: Some(resources(remaining)),
+        registered_resources: Some(resources(&row.registered, has_gpus)),
+        remaining_resources: Some(resources(remaining, has_gpus)),
         running_tasks_count: Some(reservation.as_ref().map_or(0, |it| count(it.running_tasks))),
         status: Some(row.status.as_str().to_owned()),
         tags: Some(if include.tags { row.tags.to_api() } else { Vec::new() }),
@@ -82,7 +83,8 @@ fn health(view: &Snapshot, key: &str) -> api::ContainerInstanceHealthStatus {
     api::ContainerInstanceHealthStatus { details: Some(vec![check]), overall_status: Some(status) }
 }
 
-fn resources(resources: &Resources) -> Vec<api::Resource> {
+/// GPUs are counted, not told apart, and an instance that has none says nothing of them.
+fn resources(resources: &Resources, has_gpus: bool) -> Vec<api::Resource> {
     let integer = |name: &str, value: i64| api::Resource {
         name: Some(name.to_owned()),
         r#type: Some("INTEGER".to_owned()),
@@ -99,10 +101,15 @@ fn resources(resources: &Resources) -> Vec<api::Resource> {
         long_value: Some(0),
         double_value: Some(0.0),
     };
-    vec![
+    let mut shown = vec![
         integer("CPU", resources.cpu),
         integer("MEMORY", resources.memory),
         ports("PORTS", &resources.tcp_ports),
         ports("PORTS_UDP", &resources.udp_ports),
-    ]
+    ];
+    if has_gpus {
+        shown.push(integer(GPUS, resources.gpus));
+    }
+    shown.extend(resources.task_slots.map(|slots| integer(TASK_SLOTS, slots)));
+    shown
 }

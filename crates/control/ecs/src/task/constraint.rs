@@ -3,6 +3,7 @@
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_planning::expression::Expression;
+use estiva_planning::placement::Lack;
 use estiva_store::Snapshot;
 
 use crate::container_instance::table::ContainerInstanceRow;
@@ -54,8 +55,8 @@ impl Constraints {
     }
 
     /// Why the instance may not be chosen, whatever runs on it.
-    pub fn refusal(&self, view: &Snapshot, row: &ContainerInstanceRow) -> Option<&'static str> {
+    pub fn refusal(&self, view: &Snapshot, row: &ContainerInstanceRow) -> Option<Lack> {
         let is_member = self.member_of.iter().all(|expression| is_true_of(expression, view, row));
-        (!is_member).then_some("MemberOf placement constraint unsatisfied.")
+        (!is_member).then_some(Lack::MemberOf)
     }
 }

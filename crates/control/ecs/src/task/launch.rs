@@ -12,7 +12,10 @@ use estiva_store::{Row, Tx};
 
 use super::eni;
 use super::table::{TaskRow, TaskStatusRow};
-use crate::container_instance::{self, table::ContainerInstanceRow};
+use crate::container_instance::{
+    self,
+    table::{ContainerInstanceRow, EXTERNAL_ATTRIBUTE},
+};
 use crate::error::invalid;
 use crate::scope::Scope;
 use crate::tag::Tags;
@@ -115,6 +118,12 @@ impl Launch {
     /// Whether the tasks go to Fargate capacity.
     pub fn is_fargate(&self) -> bool {
         self.capacity == api::LaunchType::Fargate
+    }
+
+    /// Whether the instance is of the tasks' launch type: external instances are for EXTERNAL alone.
+    pub fn is_of_launch_type(&self, instance: &ContainerInstanceRow) -> bool {
+        let is_external = instance.attribute(EXTERNAL_ATTRIBUTE).is_some();
+        self.is_fargate() || is_external == (self.capacity == api::LaunchType::External)
     }
 
     /// Whether the instance lacks an attribute that the task definition needs.
@@ -263,7 +272,7 @@ fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Re
     };
     let task_cpu = number("cpu", &overrides.cpu, &definition.cpu)?;
     let task_memory = number("memory", &overrides.memory, &definition.memory)?;
-    let (mut cpu, mut memory) = (0, 0);
+    let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
     let (mut tcp_ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
     let host = definition.network_mode == Some(api::NetworkMode::Host);
     let awsvpc = definition.network_mode == Some(api::NetworkMode::Awsvpc);
@@ -274,6 +283,7 @@ fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Re
         let reserved = size(own.and_then(|it| it.memory_reservation), container.memory_reservation);
         let limit = size(own.and_then(|it| it.memory), container.memory);
         memory += reserved.or(limit).unwrap_or(0);
+        gpus += gpus_of(container);
         for port in container.port_mappings.iter().flatten().filter(|_| !awsvpc) {
             let fixed = if host { port.container_port } else { port.host_port };
             let Some(number) = fixed.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0) else {
@@ -287,5 +297,19 @@ fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Re
             };
         }
     }
-    Ok(Resources { cpu: task_cpu.unwrap_or(cpu), memory: task_memory.unwrap_or(memory), tcp_ports, udp_ports })
+    Ok(Resources {
+        cpu: task_cpu.unwrap_or(cpu),
+        memory: task_memory.unwrap_or(memory),
+        tcp_ports,
+        udp_ports,
+        gpus,
+        task_slots: None,
+    })
+}
+
+/// How many GPUs a container has for itself.
+fn gpus_of(container: &api::ContainerDefinition) -> i64 {
+    let required = container.resource_requirements.iter().flatten();
+    let gpus = required.filter(|it| it.r#type == api::ResourceType::Gpu);
+    gpus.filter_map(|it| it.value.as_deref()?.parse::<u32>().ok()).map(i64::from).sum()
 }

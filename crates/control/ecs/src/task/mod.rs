@@ -19,6 +19,7 @@ pub mod retention;
 pub mod run;
 pub mod start;
 pub mod stop;
+mod strategy;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use estiva_api_ecs::types as api;
-use estiva_planning::placement::{Candidate, Demand, place};
+use estiva_planning::placement::{Candidate, Demand, Lack, STRATEGIES_MAX, Strategies, place};
 use estiva_store::{Row, Snapshot};
 
 use super::constraint::Constraints;
 use super::launch::Launch;
-use super::table::BY_PLACED_GROUP;
-use super::table::{TaskRow, placed_group_value};
+use super::table::{BY_PLACED_GROUP, TaskRow, placed_group_value};
 use crate::container_instance::in_status;
 use crate::container_instance::table::{
     BY_FARGATE, ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow,
@@ -20,49 +19,106 @@ use crate::failure::failure;
 pub(super) struct Placed {
     /// One instance a placed task.
     pub instances: Vec<Arc<ContainerInstanceRow>>,
-    /// One for each instance that could not take what was left over.
-    pub failures: Vec<api::Failure>,
+    /// If a task was not placed: why each instance could not take it.
+    pub lacking: Vec<(Arc<ContainerInstanceRow>, Lack)>,
+}
+
+impl Placed {
+    /// What the answer to RunTask says of what was not placed.
+    pub fn failures(&self) -> impl Iterator<Item = api::Failure> {
+        self.lacking.iter().map(|(row, lack)| failure(row.arn(), lack.reason()))
+    }
 }
 
 /// Places `count` tasks. `None` if there is no instance at all.
-pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints, count: usize) -> Option<Placed> {
+pub(super) fn choose(
+    view: &Snapshot,
+    launch: &Launch,
+    constraints: &Constraints,
+    strategies: &Strategies,
+    count: usize,
+) -> Option<Placed> {
     let scope = &launch.scope;
-    let instances: Vec<_> = if launch.is_fargate() {
-        view.index::<ContainerInstanceRow>(BY_FARGATE, &scope.key(&[])).collect()
+    let sites: Vec<_> = if launch.is_fargate() {
+        view.index(BY_FARGATE, &scope.key(&[])).map(|row| Site::new(view, launch, row)).collect()
     } else {
-        in_status(view, scope, &launch.cluster, ContainerInstanceStatus::Active).collect()
+        let active = in_status(view, scope, &launch.cluster, ContainerInstanceStatus::Active);
+        active.map(|row| Site::new(view, launch, row)).collect()
     };
-    if instances.is_empty() {
+    if sites.is_empty() {
         return None;
     }
-    let mut failures = Vec::new();
-    let mut candidates = Vec::new();
-    for row in &instances {
+    let candidates: Vec<_> = sites.iter().map(|site| site.candidate(view, launch, constraints, strategies)).collect();
+    let placement = place(&demand(launch, constraints), count, strategies, &candidates, &mut rand::rng());
+    let row = |index: usize| Arc::clone(&sites[index].row);
+    Some(Placed {
+        instances: placement.chosen.into_iter().map(row).collect(),
+        lacking: placement.lacking.into_iter().map(|(index, lack)| (row(index), lack)).collect(),
+    })
+}
+
+/// Why a task cannot be on the instance that its caller chose for it.
+pub(super) fn refusal(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstanceRow>) -> Option<Lack> {
+    let (constraints, site) = (Constraints::default(), Site::new(view, launch, row));
+    let candidate = site.candidate(view, launch, &constraints, &Strategies::default());
+    candidate.lack(&demand(launch, &constraints))
+}
+
+fn demand(launch: &Launch, constraints: &Constraints) -> Demand {
+    Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance }
+}
+
+/// What the store has of a container instance.
+struct Site {
+    row: Arc<ContainerInstanceRow>,
+    /// Absent once it is deregistered.
+    reservation: Option<Arc<ReservationRow>>,
+    connected: bool,
+    group_tasks: usize,
+}
+
+impl Site {
+    fn new(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstanceRow>) -> Self {
         let key = row.key();
-        let refused = |reason: &str| failure(row.arn(), reason);
-        if view.get::<ConnectionRow>(&key).is_none_or(|connection| !connection.connected) {
-            failures.push(refused("AGENT"));
-        } else if launch.lacks_attribute(row) {
-            failures.push(refused("ATTRIBUTE"));
-        } else if let Some(reason) = constraints.refusal(view, row) {
-            failures.push(refused(reason));
-        } else if let Some(reservation) = view.get::<ReservationRow>(&key) {
-            candidates.push(Candidate {
-                arn: key,
-                availability_zone: row.availability_zone(),
-                remaining: reservation.remaining.clone(),
-                group_tasks: view.index_count::<TaskRow>(BY_PLACED_GROUP, &placed_group_value(row, &launch.group)),
-            });
+        Self {
+            reservation: view.get(&key),
+            connected: view.get::<ConnectionRow>(&key).is_some_and(|connection| connection.connected),
+            group_tasks: view.index_count::<TaskRow>(BY_PLACED_GROUP, &placed_group_value(&row, &launch.group)),
+            row,
         }
     }
-    let demand = Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance };
-    let placement = place(&demand, count, candidates, &mut rand::rng());
-    let by_key = |key: &String| instances.iter().find(|row| row.key() == *key);
-    if placement.chosen.len() == count {
-        failures.clear();
+
+    fn candidate(
+        &self,
+        view: &Snapshot,
+        launch: &Launch,
+        constraints: &Constraints,
+        strategies: &Strategies,
+    ) -> Candidate<'_> {
+        let mut spread = [None; STRATEGIES_MAX];
+        for (value, name) in spread.iter_mut().zip(strategies.attributes()) {
+            *value = self.row.attribute(name);
+        }
+        Candidate {
+            remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
+            group_tasks: self.group_tasks,
+            refused: self.refusal(view, launch, constraints),
+            spread,
+        }
     }
-    for (key, lack) in &placement.lacking {
-        failures.extend(by_key(key).map(|row| failure(row.arn(), lack.reason())));
+
+    /// What keeps tasks of the launch from it, whatever room it has.
+    fn refusal(&self, view: &Snapshot, launch: &Launch, constraints: &Constraints) -> Option<Lack> {
+        if self.reservation.is_none() || self.row.status == ContainerInstanceStatus::Inactive {
+            Some(Lack::Inactive)
+        } else if !self.connected {
+            Some(Lack::Agent)
+        } else if !launch.is_of_launch_type(&self.row) {
+            Some(Lack::LaunchType)
+        } else if launch.lacks_attribute(&self.row) {
+            Some(Lack::Attribute)
+        } else {
+            constraints.refusal(view, &self.row)
+        }
     }
-    Some(Placed { instances: placement.chosen.iter().filter_map(by_key).cloned().collect(), failures })
 }

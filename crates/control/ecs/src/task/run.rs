@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_planning::placement::Lack;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
@@ -13,6 +14,7 @@ use super::constraint::Constraints;
 use super::describe::to_api;
 use super::launch::{Launch, Wishes};
 use super::placement;
+use super::strategy;
 use super::table::TaskRow;
 use crate::EcsService;
 use crate::cluster;
@@ -32,6 +34,7 @@ pub(crate) async fn run(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
     check_supported(&input)?;
+    let strategies = strategy::parse(input.placement_strategy.as_deref())?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(invalid(format!("Count must be between 1 and {COUNT_MAX}.")));
@@ -54,12 +57,12 @@ pub(crate) async fn run(
             let wishes = wishes(&input, &part);
             let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
             let none = || invalid("No Container Instances were found in your cluster.");
-            let placed = placement::choose(tx, &launch, &constraints, part.count).ok_or_else(none)?;
-            failures.extend(placed.failures);
+            let placed = placement::choose(tx, &launch, &constraints, &strategies, part.count).ok_or_else(none)?;
+            failures.extend(placed.failures());
             for instance in placed.instances {
                 match launch.put(tx, &instance) {
                     Some(task) => tasks.push(task),
-                    None => failures.push(failure(instance.arn(), "RESOURCE:ENI")),
+                    None => failures.push(failure(instance.arn(), Lack::NetworkInterface.reason())),
                 }
             }
         }
@@ -111,13 +114,5 @@ fn check_supported(input: &api::RunTaskRequest) -> Result<(), Error> {
     if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
         return Err(invalid(format!("{field}: Estiva does not support it yet")));
     }
-    let spread = |it: &api::PlacementStrategy| {
-        it.r#type == Some(api::PlacementStrategyType::Spread)
-            && it.field.as_deref() == Some("attribute:ecs.availability-zone")
-    };
-    match input.placement_strategy.as_deref().unwrap_or_default() {
-        [] => Ok(()),
-        [only] if spread(only) => Ok(()),
-        _ => Err(invalid("placementStrategy: Estiva supports spread on attribute:ecs.availability-zone alone yet")),
-    }
+    Ok(())
 }

@@ -1,14 +1,16 @@
 //! StartTask.
 
+use std::sync::Arc;
+
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_planning::placement::Lack;
 use estiva_schema::Request;
-use estiva_store::Row;
 
 use super::launch::{Launch, Wishes};
+use super::placement;
 use super::run::shown;
 use crate::EcsService;
-use crate::container_instance::table::{ConnectionRow, ContainerInstanceStatus, ReservationRow};
 use crate::error::{self, invalid};
 use crate::failure::{failure, missing};
 use crate::scope::Scope;
@@ -59,21 +61,12 @@ pub(crate) async fn start(
                 failures.push(missing(arn));
                 continue;
             };
-            let connected = tx.get::<ConnectionRow>(&row.key()).is_some_and(|connection| connection.connected);
-            let reservation = tx.get::<ReservationRow>(&row.key());
-            let lack = reservation.as_ref().and_then(|reservation| reservation.remaining.lack(&launch.demand));
-            if row.status == ContainerInstanceStatus::Inactive {
-                failures.push(failure(row.arn(), "INACTIVE"));
-            } else if !connected {
-                failures.push(failure(row.arn(), "AGENT"));
-            } else if launch.lacks_attribute(&row) {
-                failures.push(failure(row.arn(), "ATTRIBUTE"));
-            } else if let Some(lack) = lack {
+            if let Some(lack) = placement::refusal(tx, &launch, Arc::clone(&row)) {
                 failures.push(failure(row.arn(), lack.reason()));
             } else {
                 match launch.put(tx, &row) {
                     Some(task) => tasks.push(task),
-                    None => failures.push(failure(row.arn(), "RESOURCE:ENI")),
+                    None => failures.push(failure(row.arn(), Lack::NetworkInterface.reason())),
                 }
             }
         }

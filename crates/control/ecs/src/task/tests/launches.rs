@@ -87,7 +87,18 @@ async fn requests_that_cannot_be_met_are_refused() {
             "Network Configuration is not valid for the given networkMode of this task definition.",
         ),
         (json!({ "placementConstraints": [{ "type": "distinctInstance", "expression": "x" }] }), "takes no expression"),
-        (json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] }), "placementStrategy"),
+        (
+            json!({ "placementStrategy": [{ "type": "binpack", "field": "ports" }] }),
+            "Invalid placement strategy field 'ports' for type binpack.",
+        ),
+        (
+            json!({ "placementStrategy": [{ "type": "spread", "field": "attribute:" }] }),
+            "Invalid placement strategy field 'attribute:' for type spread.",
+        ),
+        (
+            json!({ "placementStrategy": vec![json!({ "type": "random" }); 6] }),
+            "Placement strategies cannot have more than 5 elements.",
+        ),
         (json!({ "clientToken": "with space" }), "clientToken"),
     ] {
         let input = merged(json!({ "taskDefinition": "web" }), more.clone());
