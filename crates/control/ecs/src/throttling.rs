@@ -62,10 +62,12 @@ pub fn bucket_of(action: &str) -> Option<Bucket> {
         | "SubmitAttachmentStateChanges"
         | "SubmitContainerStateChange"
         | "SubmitTaskStateChange" => AGENT_MODIFY,
-        "CreateService"
+        "ContinueServiceDeployment"
+        | "CreateService"
         | "CreateTaskSet"
         | "DeleteService"
         | "DeleteTaskSet"
+        | "StopServiceDeployment"
         | "UpdateService"
         | "UpdateServicePrimaryTaskSet"
         | "UpdateTaskSet" => SERVICE_MODIFY,
