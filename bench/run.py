@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [task-start] [api] [footprint] [scale] [density]
+    bench/run.py [task-start] [api] [footprint] [scale] [density] [placement]
 """
 
 import concurrent.futures
@@ -324,7 +324,14 @@ def dense(here, _):
     return density(here, sys.modules[__name__])
 
 
-BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense}
+def placement(*_):
+    """Planning alone, without store and network; a program in Rust, because the caller's time is the callee's here."""
+    command = ["cargo", "run", "--release", "-q", "-p", "estiva-planning", "--example", "placement_bench"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [tuple(line.split("\t")) for line in lines]
+
+
+BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement}
 
 
 def main():

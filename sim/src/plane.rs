@@ -24,6 +24,10 @@ use crate::world::{World, lock};
 
 /// Stopped tasks are kept for longer than runs last.
 const TASK_RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// As ECS has it.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(40);
+/// As `estiva server` has it unless told otherwise.
+pub const LOST_NODE_AFTER: Duration = Duration::from_secs(60);
 /// What one direction of a connection holds, in bytes.
 const PIPE_BYTES: usize = 1 << 16;
 
@@ -247,5 +251,10 @@ impl Plane {
 }
 
 fn ecs_options() -> Options {
-    Options { endpoint: "http://simulated".to_owned(), task_retention: TASK_RETENTION }
+    Options {
+        endpoint: "http://simulated".to_owned(),
+        task_retention: TASK_RETENTION,
+        healthy_after: HEALTHY_AFTER,
+        lost_node_after: LOST_NODE_AFTER,
+    }
 }

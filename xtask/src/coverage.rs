@@ -14,7 +14,7 @@ use crate::codegen::Api;
 
 /// The APIs, and the file that implements each one's trait.
 const SERVICES: [(&str, &str, &str); 4] = [
-    ("ecs", "Amazon ECS", "crates/control/ecs/src/service.rs"),
+    ("ecs", "Amazon ECS", "crates/control/ecs/src/ecs_api.rs"),
     ("estiva", "Estiva's own", "crates/control/ecs/src/estiva_api.rs"),
     ("logs", "CloudWatch Logs", "crates/control/logs/src/service.rs"),
     ("sts", "AWS STS", "crates/control/iam/src/sts.rs"),

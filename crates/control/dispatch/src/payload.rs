@@ -13,6 +13,7 @@ use estiva_agent_protocol::task::{
 };
 use estiva_api_ecs::types as api;
 use estiva_ecs::account_setting;
+use estiva_ecs::service::table::GROUP_PREFIX;
 use estiva_ecs::task::table::{NetworkInterface, TaskRow};
 use estiva_ecs::task_definition::table::{TaskDefinitionRow, revision_key};
 use estiva_planning::lifecycle::DesiredStatus;
@@ -75,6 +76,7 @@ fn of_definition(
         role_credentials: role.filter(|role| !role.is_empty()).and_then(|role| issue(role)),
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
+        service_name: row.group.strip_prefix(GROUP_PREFIX).map(str::to_owned),
         ..Task::default()
     }
 }

@@ -4,10 +4,12 @@
 //! SubmitTaskStateChange: [`task::report`] is its sole writer. Nothing here talks to a node.
 
 pub mod account_setting;
+pub mod alarm;
 mod attribute;
 mod capacity_provider;
 pub mod cluster;
 pub mod container_instance;
+mod ecs_api;
 mod error;
 mod estiva_api;
 pub mod exec_session;
@@ -16,13 +18,13 @@ pub mod image_pull;
 mod name;
 mod page;
 pub mod scope;
-mod service;
+pub mod service;
 mod tag;
 pub mod task;
 pub mod task_definition;
 pub mod throttling;
 
-pub use service::{EcsService, Options};
+pub use ecs_api::{EcsService, Options};
 
 use estiva_store::Schema;
 
@@ -42,6 +44,11 @@ pub fn tables(schema: Schema) -> Schema {
         .table::<container_instance::table::ConnectionRow>()
         .table::<container_instance::table::ReservationRow>()
         .table::<container_instance::table::AddressRow>()
+        .table::<service::table::ServiceRow>()
+        .table::<service::table::ServiceRevisionRow>()
+        .table::<service::rollout_table::RolloutRow>()
+        .table::<service::rollout_table::ServiceDeploymentRow>()
+        .table::<service::ServiceEventRow>()
         .table::<exec_session::table::ExecSessionRow>()
         .table::<image_pull::table::ImagePullRow>()
 }

@@ -62,10 +62,12 @@ pub fn bucket_of(action: &str) -> Option<Bucket> {
         | "SubmitAttachmentStateChanges"
         | "SubmitContainerStateChange"
         | "SubmitTaskStateChange" => AGENT_MODIFY,
-        "CreateService"
+        "ContinueServiceDeployment"
+        | "CreateService"
         | "CreateTaskSet"
         | "DeleteService"
         | "DeleteTaskSet"
+        | "StopServiceDeployment"
         | "UpdateService"
         | "UpdateServicePrimaryTaskSet"
         | "UpdateTaskSet" => SERVICE_MODIFY,
@@ -84,7 +86,7 @@ mod tests {
 
     #[test]
     fn every_operation_that_is_there_has_a_bucket() {
-        let service = include_str!("service.rs");
+        let service = include_str!("ecs_api.rs");
         for operation in estiva_api_ecs::SERVICE.operations {
             let snake = operation.name.chars().fold(String::new(), |mut name, char| {
                 if char.is_ascii_uppercase() && !name.is_empty() {

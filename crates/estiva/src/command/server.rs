@@ -51,17 +51,33 @@ pub struct ServerSettings {
     /// How long stopped tasks stay described
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     task_retention: Duration,
+    /// After how long a service counts a running task without any health check as healthy [default: 40s; with `up` 1s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    healthy_after: Option<Duration>,
+    /// For how long a node whose agent is away is waited for before its services' tasks are replaced
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    lost_node_after: Duration,
 }
 
+/// What ECS has, for `estiva server`.
+const HEALTHY_AFTER: Duration = Duration::from_secs(40);
+/// What whoever tries things out wants to wait, for `estiva up`.
+const HEALTHY_AFTER_UP: Duration = Duration::from_secs(1);
+
 impl ServerSettings {
-    /// As arguments of `estiva server`.
+    /// As arguments of `estiva server`, with the defaults of `estiva up`.
     pub fn arguments(&self) -> Vec<String> {
-        let retention =
-            format!("--task-retention={}", humantime::format_duration(self.task_retention)).replace(' ', "");
+        let time =
+            |name: &str, value: Duration| format!("--{name}={}", humantime::format_duration(value)).replace(' ', "");
+        let times = [
+            time("task-retention", self.task_retention),
+            time("healthy-after", self.healthy_after.unwrap_or(HEALTHY_AFTER_UP)),
+            time("lost-node-after", self.lost_node_after),
+        ];
         let any = self.accept_any_credentials.then(|| "--accept-any-credentials".to_owned());
         let throttle = self.throttle.then(|| "--throttle".to_owned());
         let origins = self.allow_origin.iter().map(|origin| format!("--allow-origin={origin}"));
-        any.into_iter().chain(throttle).chain([retention]).chain(origins).collect()
+        any.into_iter().chain(throttle).chain(times).chain(origins).collect()
     }
 }
 
@@ -88,7 +104,12 @@ async fn serve_until_told(
 
     let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
     let ambient = Ambient::system();
-    let options = estiva_ecs::Options { endpoint: installation.endpoint(), task_retention: settings.task_retention };
+    let options = estiva_ecs::Options {
+        endpoint: installation.endpoint(),
+        task_retention: settings.task_retention,
+        healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
+        lost_node_after: settings.lost_node_after,
+    };
     let ecs = EcsService::new(store.clone(), options, ambient.clone());
     let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient })
         .await

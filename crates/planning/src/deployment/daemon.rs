@@ -42,6 +42,10 @@ pub fn plan_daemon(
         for (key, member) in members {
             let is_own = member.deployment == deployment && member.phase != Phase::Unhealthy;
             own += usize::from(is_own && !member.is_stopping);
+            // What ends elsewhere, on a node that is lost perhaps, is no part of what is to be.
+            if member.is_stopping && !is_eligible {
+                continue;
+            }
             let stays = if is_eligible { is_own && own == 1 } else { member.is_leaving && has_company(instance) };
             step.is_steady &= stays && !member.is_stopping && member.phase == Phase::Healthy;
             if stays || member.is_stopping || member.is_protected(now) {

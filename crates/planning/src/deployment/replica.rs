@@ -26,6 +26,8 @@ pub struct Wanted {
 /// What to do next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplicaStep {
+    /// How many tasks are missing, whether or not they may be started now.
+    pub missing: usize,
     /// How many tasks to start.
     pub start: usize,
     /// The keys of the tasks to stop.
@@ -48,7 +50,8 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     let all = roster.totals();
     let outgoing = all.total() - own.total();
     let good = own.pending + own.settling + own.healthy;
-    let missing = if wanted.may_start { target.saturating_sub(good) } else { 0 };
+    let lacking = target.saturating_sub(good);
+    let missing = if wanted.may_start { lacking } else { 0 };
     let upper = wanted.bounds.upper;
     let room = upper.saturating_sub(all.total());
     let blocked = missing.saturating_sub(room);
@@ -75,6 +78,7 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     let start = missing.min(room);
     let is_idle = start == 0 && stops.keys.is_empty() && surplus == 0;
     ReplicaStep {
+        missing: lacking,
         start,
         scale_in: surplus,
         is_stuck: is_idle && blocked > 0 && !is_waiting && all.pending == 0,

@@ -10,11 +10,20 @@ use estiva_model::Timestamp;
 pub enum Phase {
     /// Before RUNNING.
     Pending,
-    /// RUNNING, and not known to be healthy yet. Without a health check it counts as healthy at the given time.
+    /// RUNNING, and not known to be healthy yet; it will be taken for what [`Member::settles_as`] says at the given time.
     Settling(Option<Timestamp>),
     /// RUNNING and healthy.
     Healthy,
     /// RUNNING, and its health checks fail.
+    Unhealthy,
+}
+
+/// What time makes of a task that is settling.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the phases' names")]
+pub enum Settled {
+    #[default]
+    Healthy,
     Unhealthy,
 }
 
@@ -31,6 +40,8 @@ pub struct Member {
     pub is_leaving: bool,
     /// It was told to end, and has not ended yet.
     pub is_stopping: bool,
+    /// What it is taken for once it has settled: healthy after a while without a health check, unhealthy after a grace period.
+    pub settles_as: Settled,
     /// Not to be stopped by deployments and by scaling in before.
     pub protected_until: Option<Timestamp>,
 }
@@ -125,15 +136,21 @@ pub struct Roster {
     members: BTreeMap<String, Member>,
     /// By deployment, and by whether the container instance takes leave; without those that are stopping.
     groups: BTreeMap<(String, bool), Phases>,
-    /// When tasks without a health check count as healthy.
+    /// When tasks have settled.
     due: BTreeSet<(Timestamp, String)>,
     stopping: usize,
     totals: Counts,
+    /// Deployments of which a task has become healthy since that was asked last.
+    recovered: BTreeSet<String>,
 }
 
 impl Roster {
     /// Takes in a task, or what has become of it.
     pub fn put(&mut self, key: &str, member: Member) {
+        let before = self.members.get(key).map(|member| member.phase);
+        if member.phase == Phase::Healthy && before.is_some_and(|phase| phase != Phase::Healthy) {
+            self.recovered.insert(member.deployment.clone());
+        }
         self.remove(key);
         if member.is_stopping {
             self.stopping += 1;
@@ -167,15 +184,24 @@ impl Roster {
         }
     }
 
-    /// Counts as healthy what has run for long enough by now.
+    /// Takes what has run for long enough by now for what it settles as.
     pub fn settle(&mut self, now: Timestamp) {
         while let Some((_, key)) = self.due.first().cloned().filter(|(at, _)| *at <= now) {
             let Some(member) = self.members.get(&key).cloned() else { return };
-            self.put(&key, Member { phase: Phase::Healthy, ..member });
+            let phase = match member.settles_as {
+                Settled::Healthy => Phase::Healthy,
+                Settled::Unhealthy => Phase::Unhealthy,
+            };
+            self.put(&key, Member { phase, ..member });
         }
     }
 
-    /// When the next task counts as healthy.
+    /// Whether a task of the deployment has become healthy since this was asked last.
+    pub fn take_recovered(&mut self, deployment: &str) -> bool {
+        self.recovered.remove(deployment)
+    }
+
+    /// When the next task has settled.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }

@@ -42,7 +42,7 @@ impl Ranking {
 
     /// Places so many tasks, and reserves their room.
     pub fn place(&mut self, count: usize, rng: &mut impl Rng) -> Placement {
-        let mut chosen = Vec::with_capacity(count);
+        let mut chosen = Vec::new();
         while chosen.len() < count {
             let Some((candidate, key)) = self.tree.first() else { break };
             self.clock.reach(key.tie);

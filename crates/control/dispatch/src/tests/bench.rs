@@ -117,7 +117,12 @@ impl Bench {
         ];
         let ecs = EcsService::new(
             store.clone(),
-            Options { endpoint: format!("http://{address}"), task_retention: Duration::from_secs(3600) },
+            Options {
+                endpoint: format!("http://{address}"),
+                task_retention: Duration::from_secs(3600),
+                healthy_after: Duration::from_secs(40),
+                lost_node_after: Duration::from_secs(60),
+            },
             Ambient::system(),
         );
         Self { store, dispatch, ecs, address, tasks }

@@ -10,5 +10,4 @@ pub mod table;
 mod tests;
 
 pub(crate) use handlers::check_there;
-pub use reserved::is_fargate;
-pub use strategy::{StrategyItem, check as check_strategy};
+pub use strategy::{StrategyItem, check as check_strategy, check_runnable};

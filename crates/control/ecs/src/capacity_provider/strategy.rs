@@ -72,6 +72,17 @@ pub fn check(
     Ok(checked)
 }
 
+/// Checks that tasks of the strategy can run here: providers that stand for Auto Scaling groups have no instances yet.
+pub fn check_runnable(items: &[StrategyItem]) -> Result<(), Error> {
+    match items.iter().find(|item| !is_fargate(&item.capacity_provider)) {
+        Some(item) => Err(invalid(format!(
+            "capacityProviderStrategy: '{}': Estiva does not start instances of Auto Scaling groups yet",
+            item.capacity_provider
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn check_together(items: &[StrategyItem]) -> Result<(), Error> {
     if items.iter().filter(|item| item.base > 0).count() > 1 {
         return Err(invalid("Only one capacity provider of a strategy can have a base."));

@@ -9,7 +9,7 @@ use estiva_store::{Row, Snapshot, Tx};
 
 use super::reference::{active, name_of};
 use super::table::{ClusterRow, ClusterSetting, ClusterStatus};
-use super::view::to_api;
+use super::view::{services, to_api};
 use crate::EcsService;
 use crate::container_instance::table::ContainerInstanceStatus;
 use crate::error::{self, invalid};
@@ -151,6 +151,11 @@ pub(crate) async fn delete(
     let scope = Scope::of(&caller);
     let update = service.store.update(|tx| {
         let row = active(tx, &scope, Some(&input.cluster))?;
+        if services(tx, &row, "ACTIVE") > 0 {
+            return Err(Error::cluster_contains_services_exception(
+                "The Cluster cannot be deleted while Services are active.",
+            ));
+        }
         check_empty(tx, &scope, &row.name)?;
         let mut row = (*row).clone();
         row.status = ClusterStatus::Inactive;

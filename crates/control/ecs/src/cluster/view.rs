@@ -9,6 +9,10 @@ use crate::capacity_provider::StrategyItem;
 use crate::container_instance::table::{
     BY_CLUSTER_STATUS as INSTANCES_BY_STATUS, ContainerInstanceRow, ContainerInstanceStatus,
 };
+use crate::service::table::{
+    BY_CLUSTER_LAUNCH_TYPE_STATUS as SERVICES_BY_LAUNCH_TYPE_STATUS, BY_CLUSTER_STATUS as SERVICES_BY_STATUS,
+    ServiceRow,
+};
 use crate::task::table::{
     BY_CLUSTER_LAUNCH_TYPE_STATUS, BY_CLUSTER_STATUS, TaskStatusRow, cluster_launch_type_status_value,
     cluster_status_value,
@@ -42,7 +46,7 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
         registered_container_instances_count: Some(count(registered)),
         running_tasks_count: Some(count(running)),
         pending_tasks_count: Some(count(pending)),
-        active_services_count: Some(0),
+        active_services_count: Some(count(services(view, row, "ACTIVE"))),
         capacity_providers: Some(row.capacity_providers.clone()),
         default_capacity_provider_strategy: Some(row.default_strategy.iter().map(StrategyItem::to_api).collect()),
         statistics: Some(if includes(api::ClusterField::Statistics) { statistics(view, row) } else { Vec::new() }),
@@ -59,6 +63,11 @@ pub(super) fn to_api(view: &Snapshot, row: &ClusterRow, include: &[api::ClusterF
     }
 }
 
+/// How many services of the cluster are in a status.
+pub(super) fn services(view: &Snapshot, row: &ClusterRow, status: &str) -> usize {
+    view.index_count::<ServiceRow>(SERVICES_BY_STATUS, &row.scope.key(&[&row.name, status]))
+}
+
 /// Every launch type's counts.
 fn statistics(view: &Snapshot, row: &ClusterRow) -> Vec<api::KeyValuePair> {
     let pair = |name: String, value: usize| api::KeyValuePair { name: Some(name), value: Some(value.to_string()) };
@@ -70,9 +79,11 @@ fn statistics(view: &Snapshot, row: &ClusterRow) -> Vec<api::KeyValuePair> {
             let count = |status| view.index_count::<TaskStatusRow>(BY_CLUSTER_LAUNCH_TYPE_STATUS, &value(status));
             statistics.push(pair(format!("{word}{name}TasksCount"), statuses.iter().map(count).sum()));
         }
-        // There are no services yet.
-        statistics.push(pair(format!("active{name}ServiceCount"), 0));
-        statistics.push(pair(format!("draining{name}ServiceCount"), 0));
+        for (word, status) in [("active", "ACTIVE"), ("draining", "DRAINING")] {
+            let value = row.scope.key(&[&row.name, launch_type, status]);
+            let count = view.index_count::<ServiceRow>(SERVICES_BY_LAUNCH_TYPE_STATUS, &value);
+            statistics.push(pair(format!("{word}{name}ServiceCount"), count));
+        }
     }
     statistics
 }

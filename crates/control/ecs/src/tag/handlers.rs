@@ -14,6 +14,7 @@ use crate::container_instance::table::ContainerInstanceRow;
 use crate::error::{self, invalid};
 use crate::name::Revision;
 use crate::scope::Scope;
+use crate::service::table::ServiceRow;
 use crate::task::table::TaskRow;
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
 
@@ -47,6 +48,7 @@ pub(crate) fn list(
     let view = service.store.view();
     let tags = match &resource {
         Resource::CapacityProvider(key) => tags_of::<CapacityProviderRow>(&view, key),
+        Resource::Service(key) => tags_of::<ServiceRow>(&view, key),
         Resource::Cluster(key) => tags_of::<ClusterRow>(&view, key),
         Resource::TaskDefinition(key) => tags_of::<TaskDefinitionRow>(&view, key),
         Resource::Task(key) => tags_of::<TaskRow>(&view, key),
@@ -64,6 +66,7 @@ async fn change(
     let resource = Resource::parse(scope, arn)?;
     let update = service.store.update(|tx| match &resource {
         Resource::CapacityProvider(key) => change_row::<CapacityProviderRow>(tx, key, &change),
+        Resource::Service(key) => change_row::<ServiceRow>(tx, key, &change),
         Resource::Cluster(key) => change_row::<ClusterRow>(tx, key, &change),
         Resource::TaskDefinition(key) => change_row::<TaskDefinitionRow>(tx, key, &change),
         Resource::Task(key) => change_row::<TaskRow>(tx, key, &change),
@@ -75,6 +78,7 @@ async fn change(
 /// What can have labels, by the key of its row.
 enum Resource {
     CapacityProvider(String),
+    Service(String),
     Cluster(String),
     TaskDefinition(String),
     Task(String),
@@ -91,6 +95,7 @@ impl Resource {
         let parts: Vec<&str> = arn.resource.split('/').collect();
         Ok(match parts.as_slice() {
             ["capacity-provider", name] => Self::CapacityProvider(scope.key(&[name])),
+            ["service", cluster, name] => Self::Service(scope.key(&[cluster, name])),
             ["cluster", name] => Self::Cluster(scope.key(&[name])),
             ["task", cluster, id] => Self::Task(scope.key(&[cluster, id])),
             ["container-instance", cluster, id] => Self::ContainerInstance(scope.key(&[cluster, id])),
@@ -125,7 +130,7 @@ macro_rules! tagged {
     )*};
 }
 
-tagged!(CapacityProviderRow, ClusterRow, TaskDefinitionRow, TaskRow, ContainerInstanceRow);
+tagged!(CapacityProviderRow, ServiceRow, ClusterRow, TaskDefinitionRow, TaskRow, ContainerInstanceRow);
 
 fn tags_of<R: Tagged>(view: &Snapshot, key: &str) -> Result<Tags, Error> {
     view.get::<R>(key).map(|row| row.tags().clone()).ok_or_else(not_found)

@@ -54,6 +54,11 @@ impl Tags {
         self.0.retain(|(key, _)| !keys.contains(key));
     }
 
+    /// The label's value.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
     /// As the API gives them.
     pub fn to_api(&self) -> Vec<api::Tag> {
         let tag = |(key, value): &(String, String)| api::Tag { key: Some(key.clone()), value: Some(value.clone()) };

@@ -4,7 +4,7 @@ use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_planning::capacity::{Share, divide};
 
-use crate::capacity_provider::{self, StrategyItem, is_fargate};
+use crate::capacity_provider::{self, StrategyItem};
 use crate::cluster::table::ClusterRow;
 use crate::error::invalid;
 
@@ -37,12 +37,7 @@ pub(super) fn parts(
     if strategy.is_empty() {
         return Ok(vec![Part { launch_type: api::LaunchType::Ec2, capacity_provider: None, count }]);
     }
-    if let Some(item) = strategy.iter().find(|item| !is_fargate(&item.capacity_provider)) {
-        let name = &item.capacity_provider;
-        return Err(invalid(format!(
-            "capacityProviderStrategy: '{name}': Estiva does not start instances of Auto Scaling groups yet"
-        )));
-    }
+    capacity_provider::check_runnable(&strategy)?;
     let share = |item: &StrategyItem| Share {
         base: usize::try_from(item.base).unwrap_or(0),
         weight: usize::try_from(item.weight).unwrap_or(0),

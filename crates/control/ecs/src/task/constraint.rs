@@ -1,10 +1,12 @@
 //! Placement constraints: which container instances a caller and a task definition leave to choose from.
 
+use std::collections::BTreeSet;
+
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_planning::expression::Expression;
 use estiva_planning::placement::Lack;
-use estiva_store::Snapshot;
+use estiva_store::{Row, Snapshot};
 
 use crate::container_instance::table::ContainerInstanceRow;
 use crate::container_instance::{is_true_of, parse_expression};
@@ -15,9 +17,11 @@ pub(crate) const CONSTRAINTS_MAX: usize = 10;
 
 /// What the chosen instances have to be.
 #[derive(Default)]
-pub(super) struct Constraints {
+pub(crate) struct Constraints {
     /// Each task on an instance that has none of its group.
     pub distinct_instance: bool,
+    /// The keys of the only instances that will do, if not all will.
+    pub only_on: Option<BTreeSet<String>>,
     member_of: Vec<Expression>,
 }
 
@@ -56,6 +60,9 @@ impl Constraints {
 
     /// Why the instance may not be chosen, whatever runs on it.
     pub fn refusal(&self, view: &Snapshot, row: &ContainerInstanceRow) -> Option<Lack> {
+        if self.only_on.as_ref().is_some_and(|keys| !keys.contains(&row.key())) {
+            return Some(Lack::MemberOf);
+        }
         let is_member = self.member_of.iter().all(|expression| is_true_of(expression, view, row));
         (!is_member).then_some(Lack::MemberOf)
     }

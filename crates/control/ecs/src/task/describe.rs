@@ -189,7 +189,7 @@ fn health(health: HealthStatus) -> Option<api::HealthStatus> {
     api::HealthStatus::parse(health.as_str())
 }
 
-fn task_health(definition: Option<&api::TaskDefinition>, state: Option<&TaskState>) -> HealthStatus {
+pub(crate) fn task_health(definition: Option<&api::TaskDefinition>, state: Option<&TaskState>) -> HealthStatus {
     let containers = definition.into_iter().flat_map(|it| it.container_definitions.iter().flatten());
     let counts = containers.filter(|it| it.essential.unwrap_or(true) && it.health_check.is_some());
     let of = |definition: &api::ContainerDefinition| {

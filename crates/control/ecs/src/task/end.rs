@@ -30,7 +30,7 @@ impl Stop {
 }
 
 /// Notes that a task has to end. The first reason stays.
-pub(super) fn request(tx: &mut Tx<'_>, task: &TaskRow, stop: &Stop, now: Timestamp) {
+pub(crate) fn request(tx: &mut Tx<'_>, task: &TaskRow, stop: &Stop, now: Timestamp) {
     if task.desired_status == DesiredStatus::Stopped {
         return;
     }
@@ -81,5 +81,6 @@ pub(super) fn observe(tx: &mut Tx<'_>, task: &TaskRow, before: &TaskState, after
         id: task.id.clone(),
         launch_type: task.launch_type.clone(),
         state: after,
+        deployment: task.deployment.clone(),
     });
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerReport, HealthStatus, TaskReport};
@@ -53,5 +54,5 @@ fn told(health: Vec<(String, HealthStatus)>, at: Timestamp) -> Told {
         ..ContainerReport::default()
     });
     let report = TaskReport { containers: containers.collect(), ..TaskReport::default() };
-    Told { report, reason: None, attached: Vec::new(), at }
+    Told { report, reason: None, attached: Vec::new(), at, healthy_after: Duration::ZERO }
 }

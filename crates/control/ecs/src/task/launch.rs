@@ -1,6 +1,6 @@
 //! What RunTask and StartTask have in common: a checked request, and the rows of the tasks that it makes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estiva_api_ecs::Error;
@@ -18,6 +18,7 @@ use crate::container_instance::{
 };
 use crate::error::invalid;
 use crate::scope::Scope;
+use crate::service::table::GROUP_PREFIX;
 use crate::tag::Tags;
 use crate::task_definition::table::TaskDefinitionRow;
 use crate::task_definition::unsupported;
@@ -34,8 +35,9 @@ const SUBNETS_MAX: usize = 16;
 const SECURITY_GROUPS_MAX: usize = 5;
 
 /// What a caller says of tasks to launch, whatever the operation.
-pub(super) struct Wishes {
-    pub launch_type: api::LaunchType,
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub launch_type: Option<api::LaunchType>,
     pub capacity_provider: Option<String>,
     pub overrides: Option<api::TaskOverride>,
     pub network: Option<api::NetworkConfiguration>,
@@ -45,10 +47,24 @@ pub(super) struct Wishes {
     pub propagate_tags: Option<api::PropagateTags>,
     pub enable_execute_command: bool,
     pub enable_managed_tags: bool,
+    /// Of a service's tasks.
+    pub service: Option<OfService>,
+}
+
+/// What a service's tasks have besides.
+pub(crate) struct OfService {
+    /// The service's name.
+    pub name: String,
+    /// The id of the deployment.
+    pub deployment: String,
+    /// The digests that the containers' images stand for.
+    pub image_digests: BTreeMap<String, String>,
+    /// The service's labels, if they are passed on.
+    pub tags: Tags,
 }
 
 /// Tasks to launch, checked.
-pub(super) struct Launch {
+pub(crate) struct Launch {
     pub scope: Scope,
     /// The cluster's name.
     pub cluster: String,
@@ -64,6 +80,8 @@ pub(super) struct Launch {
     started_by: Option<String>,
     tags: Tags,
     enable_execute_command: bool,
+    deployment: Option<String>,
+    image_digests: BTreeMap<String, String>,
 }
 
 impl Launch {
@@ -75,13 +93,14 @@ impl Launch {
         wishes: Wishes,
     ) -> Result<Self, Error> {
         let overrides = wishes.overrides.unwrap_or_default();
+        let launch_type = wishes.launch_type.unwrap_or(api::LaunchType::Ec2);
         check_overrides(&definition.definition, &overrides)?;
-        check_compatibility(&definition.definition, wishes.launch_type)?;
+        check_compatibility(&definition.definition, launch_type)?;
         unsupported::check(&definition.definition)?;
-        let subnet = subnet(&definition.definition, wishes.network.as_ref(), wishes.launch_type)?;
+        let subnet = subnet(&definition.definition, wishes.network.as_ref(), launch_type)?;
         let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
         let long = |text: &str, most: usize| text.chars().count() > most;
-        if long(&group, GROUP_CHARS_MAX) || group.starts_with("service:") {
+        if wishes.service.is_none() && (long(&group, GROUP_CHARS_MAX) || group.starts_with(GROUP_PREFIX)) {
             return Err(invalid(format!(
                 "group: at most {GROUP_CHARS_MAX} characters, and not starting with 'service:'"
             )));
@@ -92,10 +111,23 @@ impl Launch {
         let mut tags = Tags::default();
         match wishes.propagate_tags.map(api::PropagateTags::as_str) {
             Some("TASK_DEFINITION") => tags = definition.tags.clone(),
-            Some("SERVICE") => return Err(invalid("propagateTags: SERVICE is for tasks of services")),
+            Some("SERVICE") if wishes.service.is_none() => {
+                return Err(invalid("propagateTags: SERVICE is for tasks of services"));
+            }
             _ => {}
         }
         tags.merge(wishes.tags.unwrap_or_default())?;
+        let (mut deployment, mut image_digests, mut group) = (None, BTreeMap::new(), group);
+        let mut started_by = wishes.started_by;
+        if let Some(service) = wishes.service {
+            tags.merge(service.tags.to_api())?;
+            if wishes.enable_managed_tags {
+                tags.put_managed("aws:ecs:serviceName", &service.name);
+            }
+            group = format!("{GROUP_PREFIX}{}", service.name);
+            started_by = Some(service.deployment.clone());
+            (deployment, image_digests) = (Some(service.deployment), service.image_digests);
+        }
         if wishes.enable_managed_tags {
             tags.put_managed("aws:ecs:clusterName", &cluster);
         }
@@ -105,14 +137,22 @@ impl Launch {
             demand: demand(&definition.definition, &overrides)?,
             group,
             definition,
-            capacity: wishes.launch_type,
+            capacity: launch_type,
             capacity_provider: wishes.capacity_provider,
             overrides,
             subnet,
-            started_by: wishes.started_by,
+            started_by,
             tags,
             enable_execute_command: wishes.enable_execute_command,
+            deployment,
+            image_digests,
         })
+    }
+
+    /// The same for another capacity provider.
+    pub fn of_provider(mut self, capacity_provider: Option<String>) -> Self {
+        self.capacity_provider = capacity_provider;
+        self
     }
 
     /// Whether the tasks go to Fargate capacity.
@@ -161,6 +201,9 @@ impl Launch {
             demand: self.demand.clone(),
             network_interface: None,
             created_at: ambient.now(),
+            deployment: self.deployment.clone(),
+            failure: None,
+            image_digests: self.image_digests.clone(),
         };
         if let Some(subnet) = &self.subnet {
             row.network_interface = Some(eni::allocate(tx, instance, &row.key(), subnet, &mut rng)?);
@@ -175,6 +218,7 @@ impl Launch {
             id: row.id.clone(),
             launch_type: row.launch_type.clone(),
             state: TaskState::new(status, names),
+            deployment: self.deployment.clone(),
         });
         container_instance::reserve(tx, &instance.key(), &self.demand);
         Some(tx.put(row))

@@ -8,27 +8,31 @@ use estiva_planning::lifecycle::DesiredStatus;
 use estiva_schema::Request;
 use estiva_store::Row;
 
-use super::table::{BY_CLUSTER_DESIRED, BY_CONTAINER_INSTANCE, BY_FAMILY, BY_STARTED_BY, TaskRow};
+use super::table::{BY_CLUSTER_DESIRED, BY_CONTAINER_INSTANCE, BY_FAMILY, BY_GROUP, BY_STARTED_BY, TaskRow};
 use crate::EcsService;
 use crate::error::invalid;
 use crate::page::Page;
 use crate::scope::Scope;
-use crate::{cluster, container_instance};
+use crate::{cluster, container_instance, service};
 
 /// The tasks that pass every filter, in order of their id. The narrowest index that fits is read, and no more of it
 /// than a page needs.
 pub(crate) fn list(
-    service: &EcsService,
+    ecs: &EcsService,
     request: &Request<api::ListTasksRequest>,
 ) -> Result<api::ListTasksResponse, Error> {
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
-    let view = service.store.view();
+    let view = ecs.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
     let page = Page::new(input.next_token.as_deref(), input.max_results)?;
-    if let Some(name) = &input.service_name {
-        return Err(Error::service_not_found_exception(format!("Service not found: {name}")));
-    }
+    let group = match &input.service_name {
+        None => None,
+        Some(name) => {
+            let found = service::find(&view, &scope, &cluster.name, name)?;
+            Some(found.ok_or_else(|| Error::service_not_found_exception("Service not found."))?.group())
+        }
+    };
     let desired = match input.desired_status {
         Some(status) if status.as_str() == "STOPPED" => DesiredStatus::Stopped,
         Some(status) if status.as_str() == "PENDING" => return Ok(answer(&[], None)),
@@ -42,11 +46,12 @@ pub(crate) fn list(
         }
     };
     let of_cluster = |value: &str| scope.key(&[&cluster.name, value]);
-    let (index, value) = match (&instance, &input.started_by, &input.family) {
-        (Some(instance), _, _) => (BY_CONTAINER_INSTANCE, instance.key()),
-        (None, Some(started_by), _) => (BY_STARTED_BY, of_cluster(started_by)),
-        (None, None, Some(family)) => (BY_FAMILY, of_cluster(family)),
-        (None, None, None) => (BY_CLUSTER_DESIRED, of_cluster(desired.as_str())),
+    let (index, value) = match (&instance, &input.started_by, &group, &input.family) {
+        (Some(instance), ..) => (BY_CONTAINER_INSTANCE, instance.key()),
+        (None, Some(started_by), ..) => (BY_STARTED_BY, of_cluster(started_by)),
+        (None, None, Some(group), _) => (BY_GROUP, of_cluster(group)),
+        (None, None, None, Some(family)) => (BY_FAMILY, of_cluster(family)),
+        (None, None, None, None) => (BY_CLUSTER_DESIRED, of_cluster(desired.as_str())),
     };
     let launch_type = input.launch_type.map(api::LaunchType::as_str);
     let passes = |row: &Arc<TaskRow>| {
@@ -54,6 +59,7 @@ pub(crate) fn list(
             && row.desired_status == desired
             && instance.as_ref().is_none_or(|_| row.launch_type != "FARGATE")
             && input.family.as_ref().is_none_or(|family| *family == row.family)
+            && group.as_ref().is_none_or(|group| *group == row.group)
             && input.started_by.as_ref().is_none_or(|by| row.started_by.as_ref() == Some(by))
             && launch_type.is_none_or(|launch_type| launch_type == row.launch_type)
     };

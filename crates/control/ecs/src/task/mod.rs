@@ -2,16 +2,16 @@
 
 mod capacity;
 mod client_token;
-mod constraint;
+pub(crate) mod constraint;
 pub mod describe;
 pub(crate) mod end;
 mod eni;
 pub mod health;
 pub mod history;
-mod launch;
+pub(crate) mod launch;
 pub mod list;
 mod node_report;
-mod placement;
+pub(crate) mod placement;
 pub mod protection;
 pub(crate) mod reference;
 pub mod report;
@@ -19,7 +19,7 @@ pub mod retention;
 pub mod run;
 pub mod start;
 pub mod stop;
-mod strategy;
+pub(crate) mod strategy;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::container_instance::table::{
 use crate::failure::failure;
 
 /// Where the tasks of a launch go, and why the rest of them goes nowhere.
-pub(super) struct Placed {
+pub(crate) struct Placed {
     /// One instance a placed task.
     pub instances: Vec<Arc<ContainerInstanceRow>>,
     /// If a task was not placed: why each instance could not take it.
@@ -32,7 +32,7 @@ impl Placed {
 }
 
 /// Places `count` tasks. `None` if there is no instance at all.
-pub(super) fn choose(
+pub(crate) fn choose(
     view: &Snapshot,
     launch: &Launch,
     constraints: &Constraints,
@@ -60,7 +60,7 @@ pub(super) fn choose(
 }
 
 /// Why a task cannot be on the instance that its caller chose for it.
-pub(super) fn refusal(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstanceRow>) -> Option<Lack> {
+pub(crate) fn refusal(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstanceRow>) -> Option<Lack> {
     let (constraints, site) = (Constraints::default(), Site::new(view, launch, row));
     let candidate = site.candidate(view, launch, &constraints, &Strategies::default());
     candidate.lack(&demand(launch, &constraints))
@@ -68,6 +68,46 @@ pub(super) fn refusal(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstan
 
 fn demand(launch: &Launch, constraints: &Constraints) -> Demand {
     Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance }
+}
+
+/// What keeps tasks of the launch from an instance, whatever room it has.
+pub(crate) fn standing_refusal(
+    view: &Snapshot,
+    launch: &Launch,
+    constraints: &Constraints,
+    row: &Arc<ContainerInstanceRow>,
+) -> Option<Lack> {
+    Site::new(view, launch, Arc::clone(row)).refusal(view, launch, constraints)
+}
+
+/// An instance that has tasks, as the choice of those that go first sees it.
+pub(crate) struct Standing {
+    row: Arc<ContainerInstanceRow>,
+    reservation: Option<Arc<ReservationRow>>,
+}
+
+impl Standing {
+    pub fn new(view: &Snapshot, row: &Arc<ContainerInstanceRow>) -> Self {
+        Self { row: Arc::clone(row), reservation: view.get(&row.key()) }
+    }
+
+    pub fn candidate(&self, strategies: &Strategies) -> Candidate<'_> {
+        Candidate {
+            remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
+            group_tasks: 0,
+            refused: None,
+            spread: spread(&self.row, strategies),
+        }
+    }
+}
+
+/// The instance's values of the attributes that are spread over.
+fn spread<'a>(row: &'a ContainerInstanceRow, strategies: &Strategies) -> [Option<&'a str>; STRATEGIES_MAX] {
+    let mut spread = [None; STRATEGIES_MAX];
+    for (value, name) in spread.iter_mut().zip(strategies.attributes()) {
+        *value = row.attribute(name);
+    }
+    spread
 }
 
 /// What the store has of a container instance.
@@ -97,15 +137,11 @@ impl Site {
         constraints: &Constraints,
         strategies: &Strategies,
     ) -> Candidate<'_> {
-        let mut spread = [None; STRATEGIES_MAX];
-        for (value, name) in spread.iter_mut().zip(strategies.attributes()) {
-            *value = self.row.attribute(name);
-        }
         Candidate {
             remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
             group_tasks: self.group_tasks,
             refused: self.refusal(view, launch, constraints),
-            spread,
+            spread: spread(&self.row, strategies),
         }
     }
 

@@ -2,11 +2,15 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::{Caller, Timestamp};
-use estiva_planning::lifecycle::{DesiredStatus, Moment, StopCode, TaskReport, TaskState, TaskStatus, advance};
+use estiva_planning::deployment::FailureKind;
+use estiva_planning::lifecycle::{
+    DesiredStatus, HealthStatus, Moment, StopCode, TaskReport, TaskState, TaskStatus, advance,
+};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Store, StoreError, Tx, UpdateError};
 
@@ -36,6 +40,8 @@ pub(super) struct Told {
     pub attached: Vec<String>,
     /// When it was said.
     pub at: Timestamp,
+    /// After how long without a health check a task counts as healthy: one that ended by itself before has failed its service.
+    pub healthy_after: Duration,
 }
 
 pub(crate) async fn submit_task(
@@ -51,7 +57,13 @@ pub(crate) async fn submit_task(
         execution_stopped_at: input.execution_stopped_at,
     };
     let attached = attached(&Scope::of(&caller), &input.attachments.unwrap_or_default())?;
-    let told = Told { report, reason: input.reason.map(node_report::reason), attached, at: service.ambient.now() };
+    let told = Told {
+        report,
+        reason: input.reason.map(node_report::reason),
+        attached,
+        at: service.ambient.now(),
+        healthy_after: service.options.healthy_after,
+    };
     take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitTaskStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
@@ -71,7 +83,13 @@ pub(crate) async fn submit_container(
         status: input.status,
     };
     let report = TaskReport { containers: node_report::containers(vec![container])?, ..TaskReport::default() };
-    let told = Told { report, reason: None, attached: Vec::new(), at: service.ambient.now() };
+    let told = Told {
+        report,
+        reason: None,
+        attached: Vec::new(),
+        at: service.ambient.now(),
+        healthy_after: service.options.healthy_after,
+    };
     take(service, &caller, input.cluster.as_deref(), input.task.as_deref(), told).await?;
     Ok(api::SubmitContainerStateChangeResponse { acknowledgment: Some(ACCEPT.to_owned()) })
 }
@@ -93,7 +111,13 @@ pub(crate) async fn submit_attachments(
             apply(
                 tx,
                 &task,
-                &Told { report: TaskReport::default(), reason: None, attached: vec![id], at: service.ambient.now() },
+                &Told {
+                    report: TaskReport::default(),
+                    reason: None,
+                    attached: vec![id],
+                    at: service.ambient.now(),
+                    healthy_after: service.options.healthy_after,
+                },
             );
         }
         Ok::<_, Error>(())
@@ -163,7 +187,7 @@ async fn take(
 pub(super) fn apply(tx: &mut Tx<'_>, task: &TaskRow, told: &Told) {
     let Some((before, next)) = next_state(tx, task, told) else { return };
     if next.last_status == TaskStatus::Stopped {
-        note_end(tx, task, &next, told.reason.clone());
+        note_end(tx, task, &next, told);
     }
     end::observe(tx, task, &before, next);
 }
@@ -202,8 +226,9 @@ pub(super) fn next_state(view: &Snapshot, task: &TaskRow, told: &Told) -> Option
 }
 
 /// Writes why the task ended: what the control plane wanted of it, or else what its node says.
-fn note_end(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, reason: Option<String>) {
+fn note_end(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, told: &Told) {
     let mut row = task.clone();
+    let reason = told.reason.clone();
     row.desired_status = DesiredStatus::Stopped;
     if row.stop_code.is_none() {
         let of_container = || state.containers.iter().find_map(|container| container.reason.clone());
@@ -213,7 +238,15 @@ fn note_end(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, reason: Option<S
             (StopCode::EssentialContainerExited, reason)
         };
         row.stop_code = Some(code);
+        row.failure = failure(state, told);
         row.stopped_reason = reason.or_else(|| Some("Essential container in task exited".to_owned()));
     }
     tx.put(row);
+}
+
+/// How a task that ended by itself failed the deployment that it was of, if it did.
+fn failure(state: &TaskState, told: &Told) -> Option<FailureKind> {
+    let Some(started_at) = state.started_at else { return Some(FailureKind::NeverRan) };
+    let was_healthy = state.containers.iter().any(|container| container.health == HealthStatus::Healthy);
+    (!was_healthy && told.at.since(started_at) < told.healthy_after).then_some(FailureKind::NeverHealthy)
 }

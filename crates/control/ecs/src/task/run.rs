@@ -84,7 +84,7 @@ pub(super) fn shown(view: &Snapshot, tasks: &[Arc<TaskRow>]) -> Vec<api::Task> {
 
 fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
     Wishes {
-        launch_type: part.launch_type,
+        launch_type: Some(part.launch_type),
         capacity_provider: part.capacity_provider.clone(),
         overrides: input.overrides.clone(),
         network: input.network_configuration.clone(),
@@ -94,6 +94,7 @@ fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
         propagate_tags: input.propagate_tags,
         enable_execute_command: input.enable_execute_command.unwrap_or(false),
         enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
+        service: None,
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn start(
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
         let wishes = Wishes {
-            launch_type: api::LaunchType::Ec2,
+            launch_type: Some(api::LaunchType::Ec2),
             capacity_provider: None,
             overrides: input.overrides.clone(),
             network: input.network_configuration.clone(),
@@ -51,6 +51,7 @@ pub(crate) async fn start(
             propagate_tags: input.propagate_tags,
             enable_execute_command: input.enable_execute_command.unwrap_or(false),
             enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
+            service: None,
         };
         let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes)?;
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use crate::error::invalid;
 const ATTRIBUTE_PREFIX: &str = "attribute:";
 
 /// Reads the strategies of a request; none means the default.
-pub(super) fn parse(strategies: Option<&[api::PlacementStrategy]>) -> Result<Strategies, Error> {
+pub(crate) fn parse(strategies: Option<&[api::PlacementStrategy]>) -> Result<Strategies, Error> {
     let strategies = strategies.unwrap_or_default();
     if strategies.len() > STRATEGIES_MAX {
         return Err(invalid(format!("Placement strategies cannot have more than {STRATEGIES_MAX} elements.")));

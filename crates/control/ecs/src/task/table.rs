@@ -1,7 +1,10 @@
 //! The tasks' rows: what is wanted of a task, and, apart from it, what has been observed.
 
+use std::collections::BTreeMap;
+
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
+use estiva_planning::deployment::FailureKind;
 use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskState, TaskStatus};
 use estiva_planning::placement::Resources;
 use estiva_store::Row;
@@ -61,6 +64,15 @@ pub struct TaskRow {
     pub network_interface: Option<NetworkInterface>,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// The id of the deployment that a service started it for.
+    #[serde(default)]
+    pub deployment: Option<String>,
+    /// How it failed that deployment, if it did.
+    #[serde(default)]
+    pub failure: Option<FailureKind>,
+    /// What the images of its containers stand for, by container, so that a deployment's tasks are all of the same images.
+    #[serde(default)]
+    pub image_digests: BTreeMap<String, String>,
 }
 
 /// The elastic network interface of a task.
@@ -94,6 +106,9 @@ pub struct TaskStatusRow {
     pub launch_type: String,
     /// The lifecycle's state.
     pub state: TaskState,
+    /// The id of the task's deployment.
+    #[serde(default)]
+    pub deployment: Option<String>,
 }
 
 /// All tasks of a cluster with a desired status.
@@ -138,6 +153,9 @@ impl Row for TaskRow {
         if let Some(started_by) = &self.started_by {
             indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
         }
+        if let (Some(deployment), Some(kind)) = (&self.deployment, self.failure) {
+            indexes.push((BY_FAILURE, failure_value(deployment, kind)));
+        }
         if let Some(interface) = &self.network_interface {
             indexes.push((BY_ATTACHMENT, scope.key(&[&interface.attachment_id])));
         }
@@ -145,6 +163,16 @@ impl Row for TaskRow {
     }
 }
 
+/// The tasks that failed a deployment, in one way.
+pub const BY_FAILURE: &str = "failure";
+
+/// The value of [`BY_FAILURE`].
+pub fn failure_value(deployment: &str, kind: FailureKind) -> String {
+    format!("{deployment}/{kind:?}")
+}
+
+/// The tasks of a deployment in a status, as `deployment/status`.
+pub const BY_DEPLOYMENT_STATUS: &str = "deployment_status";
 /// All tasks of a cluster in a status.
 pub const BY_CLUSTER_STATUS: &str = "cluster_status";
 /// All tasks of a cluster and a launch type in a status.
@@ -178,6 +206,7 @@ impl Row for TaskStatusRow {
                 cluster_launch_type_status_value(&self.scope, &self.cluster, &self.launch_type, status),
             ),
         ];
+        indexes.extend(self.deployment.iter().map(|id| (BY_DEPLOYMENT_STATUS, format!("{id}/{}", status.as_str()))));
         indexes.extend(self.state.stopped_at.map(|time| (BY_MINUTE, minute_value(minute_of(time)))));
         indexes
     }

@@ -78,7 +78,12 @@ impl Bench {
         Self {
             ecs: EcsService::new(
                 store,
-                Options { endpoint: "http://127.0.0.1:4566".to_owned(), task_retention: HOUR },
+                Options {
+                    endpoint: "http://127.0.0.1:4566".to_owned(),
+                    task_retention: HOUR,
+                    healthy_after: Duration::from_secs(40),
+                    lost_node_after: Duration::from_secs(60),
+                },
                 Ambient::system(),
             ),
         }

@@ -118,3 +118,98 @@ async fn member_of_leaves_out_the_others() {
     let answer = run(&bench, "web", member_of("attribute:name == c")).await;
     assert_eq!(reasons(&answer), ["MemberOf placement constraint unsatisfied."; 2]);
 }
+
+fn strategy(kind: &str, field: &str, count: i32) -> Value {
+    json!({ "count": count, "placementStrategy": [{ "type": kind, "field": field }] })
+}
+
+#[tokio::test]
+async fn binpack_fills_the_fuller_instance_first() {
+    for field in ["memory", "MEMORY", "cpu", "CPU"] {
+        let bench = Bench::with_nodes(&["a", "b"]).await;
+        let first = places(&run(&bench, "web", json!({})).await).remove(0);
+        let places = places(&run(&bench, "web", strategy("binpack", field, 4)).await);
+        assert_eq!(places[..3], vec![first.clone(); 3], "{field}");
+        assert_ne!(places[3], first, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn spread_counts_the_groups_tasks_on_each_instance() {
+    for field in ["instanceId", "host"] {
+        let bench = Bench::with_nodes(&["a", "b", "c"]).await;
+        let mut places = places(&run(&bench, "web", strategy("spread", field, 6)).await);
+        places.sort();
+        assert!(places.chunks(2).all(|pair| pair[0] == pair[1]) && places[0] != places[2], "{field}: {places:?}");
+    }
+}
+
+#[tokio::test]
+async fn spread_over_an_attribute_leaves_out_those_without() {
+    let bench = Bench::with_nodes(&["bare"]).await;
+    let mut racks = Vec::new();
+    for (name, rack) in [("a", "one"), ("b", "one"), ("c", "two")] {
+        let arn = bench.join(name, json!({})).await;
+        let attribute = json!({ "name": "rack", "value": rack, "targetId": arn });
+        bench.put_attributes(&owner(), json!({ "attributes": [attribute] })).await.unwrap();
+        racks.push(arn);
+    }
+    let answer = run(&bench, "web", strategy("spread", "attribute:rack", 4)).await;
+    assert_eq!(places(&answer).iter().filter(|place| **place == racks[2]).count(), 2);
+    let answer = run(&bench, "web", strategy("spread", "attribute:rack", 10)).await;
+    assert_eq!(places(&answer).len(), 8);
+    assert_eq!(reasons(&answer).iter().filter(|reason| *reason == "ATTRIBUTE").count(), 1);
+}
+
+#[tokio::test]
+async fn strategies_are_taken_in_chains() {
+    let bench = Bench::with_nodes(&["a", "b"]).await;
+    let chain = json!({
+        "count": 8,
+        "placementStrategy": [
+            { "type": "spread", "field": "attribute:ecs.availability-zone" },
+            { "type": "binpack", "field": "memory" },
+            { "type": "random" },
+        ],
+    });
+    let places = places(&run(&bench, "web", chain).await);
+    assert_eq!(places[..4], vec![places[0].clone(); 4]);
+    assert_eq!(places[4..], vec![places[7].clone(); 4]);
+}
+
+#[tokio::test]
+async fn a_node_takes_no_more_tasks_than_it_says() {
+    let bench = Bench::with_nodes(&[]).await;
+    let integer = |name: &str, value: i64| json!({ "name": name, "type": "INTEGER", "integerValue": value });
+    let gpus = json!({ "name": "GPU", "type": "STRINGSET", "stringSetValue": ["GPU-one", "GPU-two"] });
+    let total = json!([integer("CPU", 1024), integer("MEMORY", 1000), gpus, integer("ESTIVA_TASK_SLOTS", 2)]);
+    let arn = bench.join("a", json!({ "totalResources": total })).await;
+    let answer = run(&bench, "web", json!({ "count": 3 })).await;
+    assert_eq!((places(&answer).len(), reasons(&answer)), (2, vec!["RESOURCE:TASKS".to_owned()]));
+    let shown = bench.instance(&arn).await;
+    let left = |name: &str| {
+        let resources = shown["remainingResources"].as_array().unwrap();
+        resources.iter().find(|resource| resource["name"] == name).unwrap()["integerValue"].clone()
+    };
+    assert_eq!((left("GPU"), left("ESTIVA_TASK_SLOTS")), (json!(2), json!(0)));
+
+    let task = text(&answer["tasks"][0]["taskArn"]);
+    bench.submit_task_state_change(&owner(), json!({ "task": task, "status": "STOPPED" })).await.unwrap();
+    assert_eq!(places(&run(&bench, "web", json!({})).await), [arn]);
+}
+
+#[tokio::test]
+async fn external_instances_are_for_external_tasks_alone() {
+    let bench = Bench::with_nodes(&[]).await;
+    let inside = bench.join("a", json!({})).await;
+    let capability = json!({ "attributes": [{ "name": "ecs.capability.external" }] });
+    let outside = bench.join("b", capability).await;
+    for (launch_type, place) in [("EC2", inside), ("EXTERNAL", outside)] {
+        let answer = run(&bench, "web", json!({ "count": 4, "launchType": launch_type })).await;
+        assert_eq!(places(&answer), vec![place; 4]);
+        let answer = run(&bench, "web", json!({ "launchType": launch_type })).await;
+        let mut found = reasons(&answer);
+        found.sort();
+        assert_eq!(found, ["ATTRIBUTE", "RESOURCE:CPU"], "{launch_type}");
+    }
+}

@@ -1,5 +1,6 @@
-//! The service: where its state is, and which handler answers which operation.
+//! ECS's API: where its state is, and which handler answers which operation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,9 +9,11 @@ use estiva_model::Ambient;
 use estiva_schema::Request;
 use estiva_store::Store;
 
+use crate::alarm::{AlarmStates, NoAlarms};
+use crate::service::controller::ServiceController;
 use crate::task::usage::Usages;
 use crate::{
-    account_setting, attribute, capacity_provider, cluster, container_instance, exec_session, tag, task,
+    account_setting, attribute, capacity_provider, cluster, container_instance, exec_session, service, tag, task,
     task_definition,
 };
 
@@ -21,21 +24,26 @@ pub struct Options {
     pub endpoint: String,
     /// How long stopped tasks, and the client tokens of calls, are kept. ECS keeps tasks for an hour at least.
     pub task_retention: Duration,
+    /// After how long in RUNNING a service counts a task without any health check as healthy. ECS: 40 s.
+    pub healthy_after: Duration,
+    /// For how long a container instance whose agent is not connected is waited for before its services' tasks are replaced.
+    pub lost_node_after: Duration,
 }
 
 /// ECS over a store. Clones are the same service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EcsService {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) usages: Usages,
     pub(crate) ambient: Ambient,
+    pub(crate) alarms: Arc<dyn AlarmStates>,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
     pub fn new(store: Store, options: Options, ambient: Ambient) -> Self {
-        Self { store, options, usages: Usages::default(), ambient }
+        Self { store, options, usages: Usages::default(), ambient, alarms: Arc::new(NoAlarms) }
     }
 
     /// Where the node protocol puts what nodes measure.
@@ -43,9 +51,19 @@ impl EcsService {
         self.usages.clone()
     }
 
-    /// Forgets stopped tasks and client tokens once they are old enough, for as long as it is polled.
+    /// The same, with somebody who keeps alarms.
+    #[must_use]
+    pub fn with_alarms(mut self, alarms: Arc<dyn AlarmStates>) -> Self {
+        self.alarms = alarms;
+        self
+    }
+
+    /// Keeps services' promises, and forgets stopped tasks and client tokens once they are old enough, for as long as it is
+    /// polled.
     pub async fn run(&self) {
-        task::retention::run(self).await;
+        let services =
+            ServiceController::new(self.ambient.clone(), self.options.healthy_after, Arc::clone(&self.alarms));
+        tokio::join!(task::retention::run(self), estiva_reconcile::run(&self.store, &self.ambient, services),);
     }
 }
 
@@ -352,5 +370,110 @@ impl Ecs for EcsService {
         request: Request<types::ExecuteCommandRequest>,
     ) -> Result<types::ExecuteCommandResponse, Error> {
         exec_session::handlers::execute(self, request).await
+    }
+
+    async fn create_service(
+        &self,
+        request: Request<types::CreateServiceRequest>,
+    ) -> Result<types::CreateServiceResponse, Error> {
+        service::create(self, request).await
+    }
+
+    async fn update_service(
+        &self,
+        request: Request<types::UpdateServiceRequest>,
+    ) -> Result<types::UpdateServiceResponse, Error> {
+        service::update(self, request).await
+    }
+
+    async fn delete_service(
+        &self,
+        request: Request<types::DeleteServiceRequest>,
+    ) -> Result<types::DeleteServiceResponse, Error> {
+        service::delete(self, request).await
+    }
+
+    async fn describe_services(
+        &self,
+        request: Request<types::DescribeServicesRequest>,
+    ) -> Result<types::DescribeServicesResponse, Error> {
+        service::describe(self, &request)
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<types::ListServicesRequest>,
+    ) -> Result<types::ListServicesResponse, Error> {
+        service::list(self, &request)
+    }
+
+    async fn describe_service_deployments(
+        &self,
+        request: Request<types::DescribeServiceDeploymentsRequest>,
+    ) -> Result<types::DescribeServiceDeploymentsResponse, Error> {
+        service::deployment_operations::describe(self, &request)
+    }
+
+    async fn list_service_deployments(
+        &self,
+        request: Request<types::ListServiceDeploymentsRequest>,
+    ) -> Result<types::ListServiceDeploymentsResponse, Error> {
+        service::deployment_operations::list(self, &request)
+    }
+
+    async fn stop_service_deployment(
+        &self,
+        request: Request<types::StopServiceDeploymentRequest>,
+    ) -> Result<types::StopServiceDeploymentResponse, Error> {
+        service::deployment_operations::stop(self, request).await
+    }
+
+    async fn continue_service_deployment(
+        &self,
+        request: Request<types::ContinueServiceDeploymentRequest>,
+    ) -> Result<types::ContinueServiceDeploymentResponse, Error> {
+        service::deployment_operations::proceed(self, request).await
+    }
+
+    async fn describe_service_revisions(
+        &self,
+        request: Request<types::DescribeServiceRevisionsRequest>,
+    ) -> Result<types::DescribeServiceRevisionsResponse, Error> {
+        service::describe_revisions(self, &request)
+    }
+
+    async fn create_task_set(
+        &self,
+        request: Request<types::CreateTaskSetRequest>,
+    ) -> Result<types::CreateTaskSetResponse, Error> {
+        service::task_set_operations::create(self, request).await
+    }
+
+    async fn update_task_set(
+        &self,
+        request: Request<types::UpdateTaskSetRequest>,
+    ) -> Result<types::UpdateTaskSetResponse, Error> {
+        service::task_set_operations::update(self, request).await
+    }
+
+    async fn delete_task_set(
+        &self,
+        request: Request<types::DeleteTaskSetRequest>,
+    ) -> Result<types::DeleteTaskSetResponse, Error> {
+        service::task_set_operations::delete(self, request).await
+    }
+
+    async fn describe_task_sets(
+        &self,
+        request: Request<types::DescribeTaskSetsRequest>,
+    ) -> Result<types::DescribeTaskSetsResponse, Error> {
+        service::task_set_operations::describe(self, &request)
+    }
+
+    async fn update_service_primary_task_set(
+        &self,
+        request: Request<types::UpdateServicePrimaryTaskSetRequest>,
+    ) -> Result<types::UpdateServicePrimaryTaskSetResponse, Error> {
+        service::task_set_operations::set_primary(self, request).await
     }
 }

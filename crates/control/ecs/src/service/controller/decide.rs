@@ -1,0 +1,274 @@
+//! A pass over one service: from its roster and rows to a decision.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use estiva_model::Timestamp;
+use estiva_planning::deployment::{Bounds, Phase, Roster, Wanted, plan_daemon, plan_replica};
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_store::{Row, Snapshot};
+
+use super::act::{Decision, Start};
+use super::{ServiceController, failures, start};
+use crate::service::deployment;
+use crate::service::event::Kind;
+use crate::service::rollout_table::{DeploymentStatus, Rollout};
+use crate::service::table::{BY_CLUSTER_STATUS, ServiceRow, ServiceStatus};
+use crate::task::status_of;
+use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
+
+/// Tasks that one pass starts; the next one goes on.
+const STARTS_MAX: usize = 500;
+/// Transitions of a deployment in one pass: it has fewer stages.
+const TRANSITIONS_MAX: usize = 16;
+
+/// What is to be done for the deployment whose tasks are to run.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Its id.
+    pub deployment: String,
+    /// How many tasks it is to have.
+    pub wanted: usize,
+    /// How many healthy ones it has.
+    pub healthy: usize,
+    /// Tasks of other deployments that are to run still.
+    pub outgoing: usize,
+    /// As many healthy tasks as are wanted, and no others.
+    pub is_steady: bool,
+    start: usize,
+    missing: usize,
+    start_on: Option<BTreeSet<String>>,
+    stop: BTreeSet<String>,
+    scale_in: usize,
+    is_stuck: bool,
+}
+
+impl ServiceController {
+    /// What to do for a service. `None` if there is none.
+    pub(super) fn decide(&mut self, view: &Snapshot, key: &str, now: Timestamp) -> Option<Decision> {
+        let service = view.get::<ServiceRow>(key).filter(|row| row.status != ServiceStatus::Inactive);
+        let Some(service) = service else {
+            self.rosters.remove(key);
+            self.blocked.remove(key);
+            self.uneven.remove(key);
+            return None;
+        };
+        let mut roster = self.rosters.remove(key).unwrap_or_default();
+        roster.settle(now);
+        let mut decision = Decision::new(view, service);
+        if decision.service.status == ServiceStatus::Draining {
+            drain(&mut decision, &roster);
+        } else if decision.service.is_external {
+            self.plan_sets(view, &mut decision, &roster, now);
+        } else {
+            self.plan_deployment(view, &mut decision, &mut roster, now);
+        }
+        decision.look_again(roster.next_due());
+        self.rosters.insert(key.to_owned(), roster);
+        Some(decision)
+    }
+
+    fn plan_deployment(&mut self, view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
+        heed_failures(view, decision, roster, now);
+        let mut plan = self.plan(view, decision, roster, now);
+        for _ in 0..TRANSITIONS_MAX {
+            if !self.lead(view, decision, &plan, now) {
+                break;
+            }
+            plan = self.plan(view, decision, roster, now);
+        }
+        self.rebalance(view, decision, roster, &plan);
+        forget_ended(decision, roster);
+        self.act_on(view, decision, roster, plan, now);
+    }
+
+    fn plan(&self, view: &Snapshot, decision: &Decision, roster: &Roster, now: Timestamp) -> Plan {
+        let Some(id) = decision.scheduled() else { return Plan::default() };
+        let service = &decision.service;
+        let rollout = &decision.rollout;
+        let has_failed = rollout.deployment(&id).is_some_and(|deployment| deployment.rollout == Rollout::Failed);
+        let may_start = !has_failed && !rollout.backoff.is_waiting(now);
+        let own = roster.staying(&id);
+        let (minimum, maximum) = service.percents();
+        let outgoing = roster.totals().total() - own.total();
+        if service.is_daemon {
+            let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
+            let company = |instance: &str| has_company(view, service, instance);
+            let step = plan_daemon(roster, &id, &eligible, minimum, may_start, &company, now);
+            return Plan {
+                deployment: id,
+                wanted: eligible.len(),
+                healthy: own.healthy,
+                outgoing,
+                is_steady: step.is_steady,
+                start: step.start_on.len(),
+                missing: step.start_on.len(),
+                start_on: Some(step.start_on),
+                stop: step.stop,
+                ..Plan::default()
+            };
+        }
+        let desired = usize::try_from(service.desired_count).unwrap_or(0);
+        let is_blocked = self.blocked.contains(&service.key());
+        let wanted = Wanted {
+            deployment: id.clone(),
+            desired,
+            extra: rollout.extra,
+            bounds: Bounds::new(desired, minimum, maximum),
+            may_start,
+            unplaced: if is_blocked { rollout.unplaced } else { 0 },
+        };
+        let step = plan_replica(roster, &wanted, now);
+        Plan {
+            deployment: id,
+            wanted: desired,
+            healthy: own.healthy,
+            outgoing,
+            is_steady: step.is_steady,
+            start: if is_blocked { 0 } else { step.start },
+            missing: step.missing,
+            start_on: None,
+            stop: step.stop,
+            scale_in: step.scale_in,
+            is_stuck: step.is_stuck,
+        }
+    }
+
+    fn act_on(&self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: Plan, now: Timestamp) {
+        if plan.start > 0 {
+            let count = plan.start.min(STARTS_MAX);
+            let only_on = plan.start_on.or_else(|| decision.only_on.take());
+            decision.starts.push(Start { deployment: plan.deployment.clone(), count, only_on });
+        } else if plan.missing == 0 && decision.rollout.unplaced > 0 {
+            decision.rollout.unplaced = 0;
+            decision.over.push(Kind::Unplaced);
+        }
+        for key in &plan.stop {
+            decision.stop(roster, key, &plan.deployment);
+        }
+        if plan.scale_in > 0 {
+            let mut rng = self.ambient.rng();
+            let chosen =
+                start::select_to_stop(view, &decision.service, &plan.deployment, roster, plan.scale_in, now, &mut rng);
+            for key in chosen {
+                decision.stop(roster, &key, &plan.deployment);
+            }
+        }
+        if plan.is_stuck {
+            decision.say(
+                Kind::Stuck,
+                "was unable to stop or start tasks during a deployment because of the service deployment configuration. Update the \
+                minimumHealthyPercent or maximumPercent value and try again.",
+            );
+        }
+        let is_settled = plan.is_steady && decision.under_way.is_none() && decision.rollout.extra == 0;
+        if is_settled && !decision.rollout.is_steady {
+            decision.over.push(Kind::Steady);
+            decision.say(Kind::Steady, "has reached a steady state.");
+        }
+        decision.rollout.is_steady = is_settled;
+        if !plan.is_steady {
+            let protected = roster.members().filter_map(|(_, member)| member.protected_until);
+            decision.look_again(protected.filter(|until| *until > now).min());
+        }
+        decision.look_again(decision.rollout.backoff.until.filter(|until| *until > now));
+    }
+}
+
+/// What tasks have failed since the last look makes the next ones wait; one that became healthy makes up for them.
+fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
+    let Some(primary) = decision.rollout.primary().cloned() else { return };
+    let failed = failures(view, &primary);
+    if roster.take_recovered(&primary.id) && failed.total() > 0 {
+        decision.rollout.backoff =
+            estiva_planning::deployment::Backoff { failures: failed.all(), ..Default::default() };
+        decision.over.push(Kind::Impaired);
+        if decision.resets_on_healthy_task()
+            && let Some(entry) = decision.rollout.deployment_mut(&primary.id)
+        {
+            entry.forgiven = failed.all();
+        }
+        return;
+    }
+    let backoff = decision.rollout.backoff.after(failed.all(), failed.kind(), now);
+    if backoff.is_impaired() && backoff != decision.rollout.backoff {
+        decision.say(
+            Kind::Impaired,
+            "is unable to consistently start tasks successfully. For more information, see the Troubleshooting section of the Amazon \
+            ECS Developer Guide.",
+        );
+    }
+    decision.rollout.backoff = backoff;
+}
+
+/// Deployments that are over and have no tasks are not shown any more, unless the one under way may go back to them.
+fn forget_ended(decision: &mut Decision, roster: &Roster) {
+    let with_tasks: BTreeSet<&str> = roster.deployments();
+    let source = decision.under_way.as_ref().and_then(|row| row.source.clone());
+    decision.rollout.deployments.retain(|entry| {
+        entry.status == DeploymentStatus::Primary
+            || with_tasks.contains(entry.id.as_str())
+            || source.as_ref() == Some(&entry.id)
+    });
+}
+
+/// A service that was deleted ends its tasks, and is INACTIVE once they have ended.
+fn drain(decision: &mut Decision, roster: &Roster) {
+    let live: Vec<String> =
+        roster.members().filter(|(_, member)| !member.is_stopping).map(|(key, _)| key.clone()).collect();
+    let deployment = decision.rollout.primary().map(|it| it.id.clone()).unwrap_or_default();
+    for key in live {
+        decision.stop(roster, &key, &deployment);
+    }
+    if roster.is_empty() {
+        decision.is_gone = true;
+        decision.rollout.deployments.clear();
+    }
+}
+
+/// Whether others than DAEMON services' tasks are on a container instance.
+fn has_company(view: &Snapshot, service: &ServiceRow, instance: &str) -> bool {
+    let daemons: BTreeSet<String> = view
+        .index::<ServiceRow>(BY_CLUSTER_STATUS, &service.scope.key(&[&service.cluster, "ACTIVE"]))
+        .filter(|row| row.is_daemon)
+        .map(|row| row.group())
+        .collect();
+    let mut tasks = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance);
+    let is_live = |task: &Arc<TaskRow>| status_of(view, task) != Some(TaskStatus::Stopped);
+    tasks.any(|task| !daemons.contains(&task.group) && is_live(&task))
+}
+
+impl Decision {
+    /// The id of the deployment whose tasks are to run: until a deployment has come to scale up, that is the former one.
+    fn scheduled(&self) -> Option<String> {
+        let early = self
+            .under_way
+            .as_ref()
+            .filter(|row| !row.is_rolling_back() && row.stage < estiva_planning::deployment::Stage::ScaleUp);
+        match early {
+            Some(row) => {
+                let source = row.source.as_ref().and_then(|id| self.rollout.deployment(id));
+                let other = || self.rollout.deployments.iter().find(|entry| entry.id != row.deployment);
+                source.or_else(other).map(|entry| entry.id.clone())
+            }
+            None => self.rollout.primary().map(|entry| entry.id.clone()),
+        }
+    }
+
+    fn resets_on_healthy_task(&self) -> bool {
+        let configuration = self.service.settings.deployment_configuration.as_ref();
+        let breaker = configuration.and_then(|it| it.deployment_circuit_breaker.as_ref());
+        breaker.and_then(|it| it.reset_on_healthy_task).unwrap_or(true)
+    }
+
+    /// How many failed tasks the deployment takes.
+    pub(super) fn threshold(&self, plan: &Plan) -> Option<usize> {
+        let row = self.under_way.as_ref()?;
+        deployment::threshold(&row.configuration, plan.wanted)
+    }
+}
+
+/// Whether a task has not begun to be unhealthy: for the words that its end is told with.
+pub(super) fn is_unhealthy(roster: &Roster, key: &str) -> bool {
+    roster.get(key).is_some_and(|member| member.phase == Phase::Unhealthy)
+}

@@ -1,0 +1,98 @@
+//! A task's rows as a roster has them.
+
+use std::time::Duration;
+
+use estiva_model::Timestamp;
+use estiva_planning::deployment::{Member, Phase, Settled};
+use estiva_planning::lifecycle::{DesiredStatus, HealthStatus, TaskState, TaskStatus};
+use estiva_store::{Row, Snapshot};
+
+use super::ServiceController;
+use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use crate::service::table::ServiceRow;
+use crate::task::describe::task_health;
+use crate::task::protection::TaskProtectionRow;
+use crate::task::table::{TaskRow, TaskStatusRow};
+use crate::task_definition::table::{TaskDefinitionRow, revision_key};
+
+impl ServiceController {
+    /// Brings the roster up to date with a task of a service; gives the service's key.
+    pub(super) fn refresh(&mut self, view: &Snapshot, task: &TaskRow, now: Timestamp) -> Option<String> {
+        let service = service_key(task)?;
+        let key = task.key();
+        let roster = self.rosters.entry(service.clone()).or_default();
+        let current = view.get::<TaskRow>(&key);
+        let state = view.get::<TaskStatusRow>(&key).filter(|row| row.state.last_status != TaskStatus::Stopped);
+        match current.zip(state) {
+            None => roster.remove(&key),
+            Some((task, status)) => {
+                let before = roster.get(&key).map(|member| (member.phase, member.settles_as));
+                let grace = grace(view, &service);
+                let (phase, settles_as) = settle(view, &task, &status.state, before, self.healthy_after, grace, now);
+                let protection = view.get::<TaskProtectionRow>(&key);
+                let member = Member {
+                    deployment: task.deployment.clone().unwrap_or_default(),
+                    instance: task.container_instance_key(),
+                    phase,
+                    is_leaving: is_leaving(view, &task),
+                    is_stopping: task.desired_status == DesiredStatus::Stopped,
+                    settles_as,
+                    protected_until: protection.map(|row| row.expires_at),
+                };
+                roster.put(&key, member);
+            }
+        }
+        Some(service)
+    }
+}
+
+/// The key of the service that a task is of.
+pub(super) fn service_key(task: &TaskRow) -> Option<String> {
+    task.deployment.as_ref()?;
+    let name = task.group.strip_prefix(crate::service::table::GROUP_PREFIX)?;
+    Some(task.scope.key(&[&task.cluster, name]))
+}
+
+fn is_leaving(view: &Snapshot, task: &TaskRow) -> bool {
+    let instance = view.get::<ContainerInstanceRow>(&task.container_instance_key());
+    instance.is_none_or(|instance| instance.status != ContainerInstanceStatus::Active)
+}
+
+fn grace(view: &Snapshot, service: &str) -> Duration {
+    let seconds = view.get::<ServiceRow>(service).and_then(|row| row.settings.health_check_grace_period_seconds);
+    Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0))
+}
+
+/// How far a task is, and what time makes of it. What was settled by time stays: the system's clock may have been set.
+fn settle(
+    view: &Snapshot,
+    task: &TaskRow,
+    state: &TaskState,
+    before: Option<(Phase, Settled)>,
+    healthy_after: Duration,
+    grace: Duration,
+    now: Timestamp,
+) -> (Phase, Settled) {
+    let Some(started_at) = state.started_at else { return (Phase::Pending, Settled::Healthy) };
+    // Whoever was seen to begin has begun now, whatever the time of the report.
+    let since = if before.is_some_and(|(phase, _)| phase == Phase::Pending) { now } else { started_at.min(now) };
+    let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision));
+    let definition = definition.as_ref().map(|row| &row.definition);
+    let containers = definition.into_iter().flat_map(|definition| definition.container_definitions.iter().flatten());
+    let is_checked =
+        containers.into_iter().any(|container| container.essential.unwrap_or(true) && container.health_check.is_some());
+    let wait = |after: Duration, settled: Settled, phase: Phase| match before {
+        Some((Phase::Settling(Some(at)), known)) if known == settled => (Phase::Settling(Some(at)), settled),
+        Some((known, _)) if known == phase => (phase, settled),
+        _ if since.plus(after) <= now => (phase, settled),
+        _ => (Phase::Settling(Some(since.plus(after))), settled),
+    };
+    if !is_checked {
+        return wait(healthy_after, Settled::Healthy, Phase::Healthy);
+    }
+    match task_health(definition, Some(state)) {
+        HealthStatus::Healthy => (Phase::Healthy, Settled::Healthy),
+        HealthStatus::Unknown => (Phase::Settling(None), Settled::Healthy),
+        HealthStatus::Unhealthy => wait(grace, Settled::Unhealthy, Phase::Unhealthy),
+    }
+}

@@ -1,0 +1,129 @@
+//! Does each service have the tasks that it should? And where is its deployment?
+//!
+//! The controller keeps a roster of each service's tasks in memory, change by change. A pass looks at the roster and the
+//! service's rows, lets `planning::deployment` decide, and commits the decision with a check that the rows are the same still.
+//! Placement happens inside that transaction, on what is reserved then.
+
+mod act;
+mod decide;
+mod hooks;
+mod lead;
+mod member;
+mod observe;
+mod rebalance;
+mod sets;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estiva_model::{Ambient, Timestamp};
+use estiva_planning::deployment::{FailureKind, Roster};
+use estiva_reconcile::{Controller, Pass};
+use estiva_store::{Change, Row, Snapshot};
+
+use super::rollout_table::Deployment;
+use super::table::{ServiceRow, ServiceStatus};
+use crate::alarm::AlarmStates;
+use crate::task::table::{BY_FAILURE, TaskRow, failure_value};
+
+pub(super) use start::launch;
+
+/// Keeps services' promises. One of a store.
+pub(crate) struct ServiceController {
+    ambient: Ambient,
+    healthy_after: Duration,
+    alarms: Arc<dyn AlarmStates>,
+    /// By service.
+    rosters: BTreeMap<String, Roster>,
+    /// Services whose tasks found no room: nothing is tried until there is more of it.
+    blocked: BTreeSet<String>,
+    /// Services whose tasks may be spread unevenly.
+    uneven: BTreeSet<String>,
+    /// By the key of the task that a hook runs, the service.
+    hook_tasks: BTreeMap<String, String>,
+}
+
+impl ServiceController {
+    pub fn new(ambient: Ambient, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
+        Self {
+            ambient,
+            healthy_after,
+            alarms,
+            rosters: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            uneven: BTreeSet::new(),
+            hook_tasks: BTreeMap::new(),
+        }
+    }
+}
+
+impl Controller for ServiceController {
+    type Key = String;
+
+    fn name(&self) -> &'static str {
+        "services"
+    }
+
+    fn load(&mut self, view: &Snapshot, now: Timestamp) -> Vec<String> {
+        self.rosters.clear();
+        self.blocked.clear();
+        self.uneven.clear();
+        self.hook_tasks.clear();
+        let is_live = |row: &Arc<ServiceRow>| row.status != ServiceStatus::Inactive;
+        let services: Vec<String> = view.scan::<ServiceRow>("").filter(is_live).map(|row| row.key()).collect();
+        for service in &services {
+            self.rosters.insert(service.clone(), Roster::default());
+            self.uneven.insert(service.clone());
+        }
+        for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
+            self.refresh(view, &task, now);
+        }
+        services
+    }
+
+    fn observe(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+        self.take_in(view, change, now)
+    }
+
+    fn reconcile(&mut self, view: &Snapshot, key: &String, now: Timestamp) -> Pass {
+        match self.decide(view, key, now) {
+            Some(decision) => decision.into_pass(view, &self.ambient),
+            None => Pass::default(),
+        }
+    }
+}
+
+/// Tasks that failed a deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failures {
+    never_ran: usize,
+    never_healthy: usize,
+    forgiven: usize,
+}
+
+impl Failures {
+    /// Those that count: none was healthy since.
+    pub fn total(self) -> usize {
+        self.all().saturating_sub(self.forgiven)
+    }
+
+    fn all(self) -> usize {
+        self.never_ran + self.never_healthy
+    }
+
+    fn kind(self) -> FailureKind {
+        if self.never_ran > 0 { FailureKind::NeverRan } else { FailureKind::NeverHealthy }
+    }
+}
+
+/// How many tasks of a deployment have failed. O(log n).
+pub(super) fn failures(view: &Snapshot, deployment: &Deployment) -> Failures {
+    let count = |kind| view.index_count::<TaskRow>(BY_FAILURE, &failure_value(&deployment.id, kind));
+    Failures {
+        never_ran: count(FailureKind::NeverRan),
+        never_healthy: count(FailureKind::NeverHealthy),
+        forgiven: deployment.forgiven,
+    }
+}

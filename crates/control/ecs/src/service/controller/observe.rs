@@ -1,0 +1,149 @@
+//! Which services a change is about.
+
+use std::sync::Arc;
+
+use estiva_model::Timestamp;
+use estiva_planning::lifecycle::TaskStatus;
+use estiva_store::{Change, Snapshot};
+
+use super::ServiceController;
+use super::member::service_key;
+use crate::container_instance::table::{
+    ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
+};
+use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
+use crate::service::table::ServiceRow;
+use crate::task::protection::TaskProtectionRow;
+use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
+
+impl ServiceController {
+    /// Takes a change in; gives the services to look at.
+    pub(super) fn take_in(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+        if let Some(task) = change.row::<TaskRow>() {
+            let Some(task) = task.after.or(task.before) else { return Vec::new() };
+            return self.refresh(view, &task, now).into_iter().collect();
+        }
+        if let Some(status) = change.row::<TaskStatusRow>() {
+            let is_over = status.after.is_none_or(|row| row.state.last_status == TaskStatus::Stopped);
+            let of_hook = is_over.then(|| self.hook_tasks.remove(&*change.key)).flatten();
+            let task = view.get::<TaskRow>(&change.key);
+            let of_task = task.and_then(|task| self.refresh(view, &task, now));
+            return of_hook.into_iter().chain(of_task).collect();
+        }
+        if change.row::<TaskProtectionRow>().is_some() {
+            let task = view.get::<TaskRow>(&change.key);
+            return task.and_then(|task| self.refresh(view, &task, now)).into_iter().collect();
+        }
+        if change.row::<ServiceRow>().is_some() {
+            let key = change.key.to_string();
+            self.rosters.entry(key.clone()).or_default();
+            self.blocked.remove(&key);
+            self.uneven.insert(key.clone());
+            return vec![key];
+        }
+        if let Some(rollout) = change.row::<RolloutRow>() {
+            // Whoever has found no room waits for what changes later.
+            if rollout.after.is_some_and(|row| row.unplaced > 0) {
+                self.blocked.insert(change.key.to_string());
+            } else {
+                self.blocked.remove(&*change.key);
+            }
+            return vec![change.key.to_string()];
+        }
+        if let Some(deployment) = change.row::<ServiceDeploymentRow>() {
+            return deployment.after.map(|row| row.service.clone()).into_iter().collect();
+        }
+        self.take_in_capacity(view, change, now)
+    }
+
+    fn take_in_capacity(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+        if let Some(reservation) = change.row::<ReservationRow>() {
+            let is_leaving = || {
+                let instance = view.get::<ContainerInstanceRow>(&change.key);
+                instance.is_some_and(|row| row.status != ContainerInstanceStatus::Active)
+            };
+            return match (reservation.before, reservation.after) {
+                (Some(before), Some(after)) if before.remaining == after.remaining => Vec::new(),
+                (Some(_), Some(_)) if is_leaving() => self.all_of_cluster(&change.key),
+                (Some(before), Some(after)) if !has_more(&before, &after) => Vec::new(),
+                _ => self.with_capacity(view, &change.key),
+            };
+        }
+        if let Some(connection) = change.row::<ConnectionRow>() {
+            let was = connection.before.is_some_and(|row| row.connected);
+            let is = connection.after.is_some_and(|row| row.connected);
+            return if was == is { Vec::new() } else { self.all_of_cluster_or_scope(view, &change.key) };
+        }
+        if let Some(instance) = change.row::<ContainerInstanceRow>() {
+            let status = |row: &Option<Arc<ContainerInstanceRow>>| row.as_ref().map(|row| row.status);
+            if status(&instance.before) != status(&instance.after) {
+                for task in view.index::<TaskRow>(BY_CONTAINER_INSTANCE, &change.key) {
+                    self.refresh(view, &task, now);
+                }
+            }
+            return self.all_of_cluster_or_scope(view, &change.key);
+        }
+        Vec::new()
+    }
+
+    /// Services that wait for room on a container instance.
+    fn with_capacity(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {
+        let woken: Vec<String> =
+            self.services_of(view, instance).filter(|key| self.blocked.contains(*key)).cloned().collect();
+        for key in &woken {
+            self.blocked.remove(key);
+        }
+        woken
+    }
+
+    fn all_of_cluster_or_scope(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {
+        let services: Vec<String> = self.services_of(view, instance).cloned().collect();
+        for key in &services {
+            self.blocked.remove(key);
+            self.uneven.insert(key.clone());
+        }
+        services
+    }
+
+    fn all_of_cluster(&self, instance: &str) -> Vec<String> {
+        self.rosters.keys().filter(|key| key.starts_with(cluster_of(instance))).cloned().collect()
+    }
+
+    /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.
+    fn services_of(&self, view: &Snapshot, instance: &str) -> impl Iterator<Item = &String> {
+        let row = view.get::<ContainerInstanceRow>(instance);
+        let is_fargate = row.is_some_and(|row| row.attribute(FARGATE_ATTRIBUTE).is_some());
+        let cluster = cluster_of(instance);
+        let prefix = if is_fargate { scope_of(cluster) } else { cluster }.to_owned();
+        let from =
+            self.rosters.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
+        from.map(|(key, _)| key).take_while(move |key| key.starts_with(&prefix))
+    }
+
+    /// Notes the task that a hook of a service runs; its end is news for the service.
+    pub(super) fn watch_hook(&mut self, view: &Snapshot, task: &str, service: &str) {
+        let row = view.get::<TaskRow>(task);
+        debug_assert!(row.as_ref().is_none_or(|row| service_key(row).is_none()), "it is no task of the service itself");
+        self.hook_tasks.insert(task.to_owned(), service.to_owned());
+    }
+}
+
+fn has_more(before: &ReservationRow, after: &ReservationRow) -> bool {
+    let (was, is) = (&before.remaining, &after.remaining);
+    is.cpu > was.cpu
+        || is.memory > was.memory
+        || is.gpus > was.gpus
+        || is.task_slots > was.task_slots
+        || !was.tcp_ports.is_subset(&is.tcp_ports)
+        || !was.udp_ports.is_subset(&is.udp_ports)
+        || is.cpu == was.cpu && is.memory == was.memory && after.running_tasks < before.running_tasks
+}
+
+/// The front of the keys of a cluster's services and container instances.
+fn cluster_of(instance: &str) -> &str {
+    instance.rfind('/').map_or(instance, |slash| &instance[..=slash])
+}
+
+fn scope_of(cluster: &str) -> &str {
+    cluster.trim_end_matches('/').rfind('/').map_or(cluster, |slash| &cluster[..=slash])
+}

@@ -1,0 +1,80 @@
+//! Evening out: tasks that stand where too many are get a successor elsewhere, and then go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use estiva_api_ecs::types as api;
+use estiva_planning::deployment::{Phase, Roster};
+use estiva_planning::placement::moves;
+use estiva_store::{Row, Snapshot};
+
+use super::ServiceController;
+use super::act::Decision;
+use super::decide::Plan;
+use super::start;
+use crate::container_instance::table::ContainerInstanceRow;
+use crate::service::event::Kind;
+
+/// With this label a service's tasks also move onto container instances that join. ECS has no such thing.
+const INSTANCE_REBALANCING_TAG: &str = "estiva:instance-rebalancing";
+
+impl ServiceController {
+    /// Begins to even out a service at rest, and ends it once the successors are healthy.
+    pub(super) fn rebalance(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: &Plan) {
+        let key = decision.service.key();
+        let has_failed = decision.rollout.unplaced > 0 || decision.rollout.backoff.rounds > 0;
+        if decision.rollout.extra > 0 {
+            if plan.is_steady || has_failed || decision.under_way.is_some() {
+                decision.rollout.extra = 0;
+                decision.say(Kind::Happening, "has completed rebalancing its tasks.");
+            }
+            return;
+        }
+        let is_at_rest = plan.is_steady && decision.under_way.is_none() && decision.rollout.is_steady;
+        if !is_at_rest || !self.uneven.remove(&key) {
+            return;
+        }
+        let service = &decision.service;
+        let (_, maximum) = service.percents();
+        let room = (plan.wanted * maximum / 100).saturating_sub(plan.wanted);
+        if service.is_daemon || room == 0 {
+            return;
+        }
+        let revision = decision.revision(view, &plan.deployment);
+        let eligible = start::eligible(view, service, revision.as_deref(), &Roster::default());
+        let by_zone = service.settings.availability_zone_rebalancing == Some(api::AvailabilityZoneRebalancing::Enabled);
+        let by_instance = service.tags.value(INSTANCE_REBALANCING_TAG).is_some_and(|value| value == "enabled");
+        let zone = |instance: &str| view.get::<ContainerInstanceRow>(instance).map(|row| row.availability_zone());
+        let mut target = None;
+        if by_zone {
+            target = uneven(roster, plan, &eligible, |instance| zone(instance).unwrap_or_default());
+        }
+        if target.is_none() && by_instance {
+            target = uneven(roster, plan, &eligible, str::to_owned);
+        }
+        let Some((count, only_on)) = target else { return };
+        decision.rollout.extra = count.min(room);
+        decision.only_on = Some(only_on);
+        let count = decision.rollout.extra;
+        decision.say(Kind::Happening, format!("has begun rebalancing its tasks: {count} to be moved."));
+    }
+}
+
+/// How many tasks have to move so that no place has two more than another, and the container instances they move to.
+fn uneven(
+    roster: &Roster,
+    plan: &Plan,
+    eligible: &BTreeSet<String>,
+    place_of: impl Fn(&str) -> String,
+) -> Option<(usize, BTreeSet<String>)> {
+    let mut counts: BTreeMap<String, usize> = eligible.iter().map(|instance| (place_of(instance), 0)).collect();
+    for key in roster.in_phase(&plan.deployment, Phase::Healthy) {
+        let place = roster.get(key).map(|member| place_of(&member.instance))?;
+        *counts.entry(place).or_default() += 1;
+    }
+    let places: Vec<String> = counts.keys().cloned().collect();
+    let moves = moves(&counts.values().copied().collect::<Vec<_>>());
+    let targets: BTreeSet<&String> = moves.iter().map(|(_, to)| &places[*to]).collect();
+    let only_on: BTreeSet<String> =
+        eligible.iter().filter(|instance| targets.contains(&place_of(instance))).cloned().collect();
+    (!moves.is_empty() && !only_on.is_empty()).then_some((moves.len(), only_on))
+}

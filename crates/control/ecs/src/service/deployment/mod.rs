@@ -1,0 +1,137 @@
+//! Deployments: how one begins, and how one is given up. In between the controller leads it.
+
+pub mod operations;
+
+use estiva_model::Ambient;
+use estiva_planning::deployment::{Backoff, Stage, Threshold};
+use estiva_store::{Row, Snapshot, Tx};
+
+use super::rollout_table::{
+    Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
+};
+use super::table::{ServiceRow, child_key};
+use super::{event, revision};
+use crate::task_definition::table::TaskDefinitionRow;
+use estiva_api_ecs::types as api;
+
+/// `arn:aws:ecs:region:account:service-deployment/cluster/service/id`
+pub(super) fn arn(service: &ServiceRow, id: &str) -> String {
+    service.scope.arn(format!("service-deployment/{}/{}/{id}", service.cluster, service.name))
+}
+
+/// A new service has nothing of a former one with its name, but the numbers of its events.
+pub(super) fn clear(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let next_event = tx.get::<RolloutRow>(&service.key()).map_or(0, |row| row.next_event);
+    for number in next_event.saturating_sub(event::KEPT_MAX)..next_event {
+        event::delete(tx, &service.key(), number);
+    }
+    tx.put(RolloutRow { service: service.key(), next_event, ..RolloutRow::default() });
+}
+
+/// Begins a deployment of what the service is now. One that is under way is stopped where it is.
+pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefinitionRow, ambient: &Ambient) {
+    let revision = revision::record(tx, service, definition, ambient);
+    let mut rollout = rollout(tx, service);
+    let now = ambient.now();
+    end_under_way(tx, &mut rollout, "A newer deployment of the service took its place.", ambient);
+    let id = format!("ecs-svc/{}", revision::number(ambient));
+    let source = rollout.deployments.iter().find(|deployment| deployment.was_completed).map(|it| it.id.clone());
+    let source_revisions = rollout.deployments.iter().map(|deployment| deployment.revision.clone()).collect();
+    for deployment in &mut rollout.deployments {
+        deployment.status = DeploymentStatus::Active;
+    }
+    rollout.deployments.insert(0, entry(&id, &revision.id, now));
+    let configuration = service.settings.deployment_configuration.clone().unwrap_or_default();
+    let row = ServiceDeploymentRow {
+        service: service.key(),
+        id: revision::opaque(ambient),
+        deployment: id,
+        source,
+        source_revisions,
+        target_revision: revision.id.clone(),
+        status: ServiceDeploymentStatus::Pending,
+        status_reason: None,
+        stage: Stage::ReconcileService,
+        configuration,
+        hooks: Vec::new(),
+        bake_until: None,
+        triggered_alarms: Vec::new(),
+        failures: 0,
+        threshold: None,
+        rollback: None,
+        created_at: now,
+        started_at: None,
+        stopped_at: None,
+        finished_at: None,
+        updated_at: now,
+    };
+    rollout.under_way = Some(row.id.clone());
+    rollout.latest = Some(row.id.clone());
+    rollout.backoff = Backoff::default();
+    rollout.unplaced = 0;
+    rollout.extra = 0;
+    rollout.is_steady = false;
+    tx.put(row);
+    tx.put(rollout);
+}
+
+/// An entry of `deployments[]` that is to become the service's.
+pub(super) fn entry(id: &str, revision: &str, now: estiva_model::Timestamp) -> Deployment {
+    Deployment {
+        id: id.to_owned(),
+        revision: revision.to_owned(),
+        status: DeploymentStatus::Primary,
+        rollout: Rollout::InProgress,
+        rollout_reason: format!("ECS deployment {id} in progress."),
+        was_completed: false,
+        forgiven: 0,
+        created_at: now,
+        updated_at: now,
+        task_set: None,
+    }
+}
+
+/// Stops whatever deployment is under way; the service is going.
+pub(super) fn give_up(tx: &mut Tx<'_>, service: &ServiceRow, reason: &str, ambient: &Ambient) {
+    let mut rollout = rollout(tx, service);
+    end_under_way(tx, &mut rollout, reason, ambient);
+    rollout.extra = 0;
+    rollout.is_steady = false;
+    tx.put(rollout);
+}
+
+fn end_under_way(tx: &mut Tx<'_>, rollout: &mut RolloutRow, reason: &str, ambient: &Ambient) {
+    let Some(id) = rollout.under_way.take() else { return };
+    let Some(row) = tx.get::<ServiceDeploymentRow>(&child_key(&rollout.service, &id)) else { return };
+    let now = ambient.now();
+    let mut row = (*row).clone();
+    row.status = match row.status {
+        ServiceDeploymentStatus::RollbackInProgress => ServiceDeploymentStatus::RollbackFailed,
+        _ => ServiceDeploymentStatus::Stopped,
+    };
+    row.status_reason = Some(reason.to_owned());
+    row.stopped_at.get_or_insert(now);
+    row.finished_at = Some(now);
+    row.updated_at = now;
+    tx.put(row);
+}
+
+/// How the service's deployments stand.
+pub(super) fn rollout(view: &Snapshot, service: &ServiceRow) -> RolloutRow {
+    let row = view.get::<RolloutRow>(&service.key()).map(|row| (*row).clone());
+    row.unwrap_or_else(|| RolloutRow { service: service.key(), ..RolloutRow::default() })
+}
+
+/// How many failed tasks the circuit breaker takes; `None` without one.
+pub(super) fn threshold(configuration: &api::DeploymentConfiguration, desired: usize) -> Option<usize> {
+    let breaker = configuration.deployment_circuit_breaker.as_ref().filter(|breaker| breaker.enable)?;
+    let threshold = breaker.threshold_configuration.as_ref().map_or(Threshold::default(), |given| {
+        let value = usize::try_from(given.value).unwrap_or(1);
+        match given.r#type {
+            api::ThresholdType::Count => Threshold::Count(value),
+            api::ThresholdType::BoundedPercent => Threshold::BoundedPercent(value),
+            api::ThresholdType::UnboundedPercent => Threshold::UnboundedPercent(value),
+        }
+    });
+    Some(threshold.tasks(desired))
+}

@@ -1,0 +1,146 @@
+//! UpdateService.
+
+use estiva_api_ecs::Error;
+use estiva_api_ecs::types as api;
+use estiva_schema::Request;
+use estiva_store::{Row, Tx};
+
+use super::describe::to_api;
+use super::rollout_table::RolloutRow;
+use super::table::{ServiceRevisionRow, ServiceRow, child_key};
+use super::{check, create, deployment, reference};
+use crate::EcsService;
+use crate::error::{self, invalid};
+use crate::scope::Scope;
+use crate::{capacity_provider, cluster, task_definition};
+
+pub(crate) async fn update(
+    service: &EcsService,
+    request: Request<api::UpdateServiceRequest>,
+) -> Result<api::UpdateServiceResponse, Error> {
+    let Request { input, caller, .. } = request;
+    let scope = Scope::of(&caller);
+    check_supported(&input)?;
+    let update = service.store.update(|tx| {
+        let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
+        let before = reference::active(tx, &scope, &cluster.name, &input.service)?;
+        let mut row = (*before).clone();
+        apply(&mut row, &input)?;
+        if let Some(strategy) = input.capacity_provider_strategy.as_deref() {
+            row.capacity_provider_strategy = if strategy.is_empty() {
+                cluster.default_strategy.clone()
+            } else {
+                capacity_provider::check_strategy(&scope, strategy, &cluster.capacity_providers)?
+            };
+            capacity_provider::check_runnable(&row.capacity_provider_strategy)?;
+            let is_launch_type = row.capacity_provider_strategy.is_empty();
+            row.settings.launch_type = is_launch_type.then_some(row.settings.launch_type).flatten();
+        }
+        check::service(&row)?;
+        if row.is_external {
+            check_external(&input)?;
+            return Ok::<_, Error>(tx.put(row));
+        }
+        let text = match &input.task_definition {
+            Some(text) => text.clone(),
+            None => current(tx, &row)?,
+        };
+        let definition = task_definition::reference::find(tx, &scope, &text)?;
+        let definition = definition.ok_or_else(|| Error::client_exception("TaskDefinition not found."))?;
+        if input.task_definition.is_some() {
+            task_definition::reference::active(tx, &scope, &text)?;
+        }
+        create::check_runnable(&row, &definition)?;
+        let is_other = current(tx, &row)? != format!("{}:{}", definition.family, definition.revision)
+            || row.settings.network_configuration != before.settings.network_configuration
+            || row.capacity_provider_strategy != before.capacity_provider_strategy
+            || row.settings.platform_version != before.settings.platform_version;
+        let row = tx.put(row);
+        if is_other || input.force_new_deployment == Some(true) {
+            deployment::begin(tx, &row, &definition, &service.ambient);
+        }
+        Ok(row)
+    });
+    let row = update.await.map_err(error::update)?;
+    Ok(api::UpdateServiceResponse { service: Some(to_api(&service.store.view(), &row, true)) })
+}
+
+/// `family:revision` of what the service is to run.
+fn current(tx: &Tx<'_>, row: &ServiceRow) -> Result<String, Error> {
+    let rollout = tx.get::<RolloutRow>(&row.key());
+    let primary = rollout.as_ref().and_then(|rollout| rollout.primary());
+    let revision = primary.and_then(|it| tx.get::<ServiceRevisionRow>(&child_key(&row.key(), &it.revision)));
+    let revision = revision.ok_or_else(|| Error::server_exception("The service's revision is missing."))?;
+    Ok(format!("{}:{}", revision.family, revision.revision))
+}
+
+fn apply(row: &mut ServiceRow, input: &api::UpdateServiceRequest) -> Result<(), Error> {
+    if let Some(count) = input.desired_count {
+        if row.is_daemon {
+            return Err(invalid(
+                "The daemon scheduling strategy does not support a desired count for services. Remove it.",
+            ));
+        }
+        row.desired_count = check::desired_count(count)?;
+    }
+    let settings = &mut row.settings;
+    if let Some(given) = &input.deployment_configuration {
+        merge(settings.deployment_configuration.get_or_insert_default(), given);
+    }
+    macro_rules! take {
+        ($($field:ident)*) => {
+            $(if input.$field.is_some() {
+                settings.$field.clone_from(&input.$field);
+            })*
+        };
+    }
+    take!(
+        availability_zone_rebalancing enable_ecs_managed_tags enable_execute_command health_check_grace_period_seconds
+        network_configuration placement_constraints placement_strategy platform_version propagate_tags
+    );
+    Ok(())
+}
+
+/// What an update does not name stays as it was.
+fn merge(kept: &mut api::DeploymentConfiguration, given: &api::DeploymentConfiguration) {
+    macro_rules! take {
+        ($($field:ident)*) => {
+            $(if given.$field.is_some() {
+                kept.$field.clone_from(&given.$field);
+            })*
+        };
+    }
+    take!(
+        alarms bake_time_in_minutes canary_configuration deployment_circuit_breaker early_success_criteria lifecycle_hooks
+        linear_configuration maximum_percent minimum_healthy_percent strategy
+    );
+}
+
+/// Of a service with the EXTERNAL controller only the count and the grace period can be changed.
+fn check_external(input: &api::UpdateServiceRequest) -> Result<(), Error> {
+    let fields = [
+        ("taskDefinition", input.task_definition.is_some()),
+        ("networkConfiguration", input.network_configuration.is_some()),
+        ("capacityProviderStrategy", input.capacity_provider_strategy.is_some()),
+        ("forceNewDeployment", input.force_new_deployment == Some(true)),
+    ];
+    match fields.iter().find(|(_, given)| *given) {
+        Some((field, _)) => {
+            Err(invalid(format!("{field} cannot be updated on services with an EXTERNAL deployment controller.")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_supported(input: &api::UpdateServiceRequest) -> Result<(), Error> {
+    check::unsupported(&[
+        ("loadBalancers", check::given(input.load_balancers.as_ref())),
+        ("serviceRegistries", check::given(input.service_registries.as_ref())),
+        ("serviceConnectConfiguration", input.service_connect_configuration.as_ref().is_some_and(|it| it.enabled)),
+        ("volumeConfigurations", check::given(input.volume_configurations.as_ref())),
+        ("vpcLatticeConfigurations", check::given(input.vpc_lattice_configurations.as_ref())),
+        ("gatewayConnectors", check::given(input.gateway_connectors.as_ref())),
+        ("monitoring", input.monitoring.is_some()),
+        ("deploymentController", input.deployment_controller.is_some()),
+    ])
+}
