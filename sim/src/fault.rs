@@ -66,7 +66,6 @@ impl Climate {
                 (Fault::NodeLoss, 3),
                 (Fault::PlaneCrash, 8),
                 (Fault::PlaneDeath, 8),
-                (Fault::ClockJump, 3),
             ],
             weather: Weather { loss: 0.1, late: 0.2, slow_disk: 0.05, failed_start: 0.05, exit: 0.1 },
         }

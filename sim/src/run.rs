@@ -53,7 +53,7 @@ impl Default for Scenario {
             chaos: Duration::from_secs(240),
             climate: Climate::stormy(),
             work_every: Duration::from_secs(3),
-            patience: Duration::from_secs(600),
+            patience: Duration::from_secs(1800),
         }
     }
 }
@@ -106,6 +106,7 @@ async fn live(world: Arc<World>, scenario: Scenario) -> Option<Cluster> {
         () = silence::watch(&cluster) => {}
     }
     cluster.heal().await;
+    workload::mend(&cluster).await;
     // Copies of reports that are still under way.
     sleep(Duration::from_secs(30)).await;
     settle::settle(&cluster, scenario.patience).await;

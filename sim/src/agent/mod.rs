@@ -253,18 +253,20 @@ impl Node {
             integer_value: i32::try_from(value).ok(),
             ..api::Resource::default()
         };
-        let attribute = |name: &str, value: &str| api::Attribute {
+        let attribute = |name: &str, value: Option<&str>| api::Attribute {
             name: name.to_owned(),
-            value: Some(value.to_owned()),
+            value: value.map(str::to_owned),
             ..api::Attribute::default()
         };
+        let zone = attribute("ecs.availability-zone", Some(&self.0.offer.zone));
+        let checks = attribute("ecs.capability.container-health-check", None);
         let mut resources = vec![integer("CPU", self.0.offer.cpu), integer("MEMORY", self.0.offer.memory)];
         resources.extend(self.0.offer.task_slots.map(|slots| integer(TASK_SLOTS, slots)));
         api::RegisterContainerInstanceRequest {
             cluster: Some("default".to_owned()),
             container_instance_arn: known,
             total_resources: Some(resources),
-            attributes: Some(vec![attribute("ecs.availability-zone", &self.0.offer.zone)]),
+            attributes: Some(vec![zone, checks]),
             ..api::RegisterContainerInstanceRequest::default()
         }
     }

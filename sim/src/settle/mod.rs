@@ -1,5 +1,7 @@
 //! What must be once no more faults happen: every task that is wanted runs on exactly its node, and nothing else runs anywhere.
 
+mod services;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ async fn rest(cluster: &Cluster) {
 /// What is not as it is wanted.
 pub fn unsettled(cluster: &Cluster) -> Vec<String> {
     let mut wrong = cluster.plane.audit(|audit| wrong_tasks(cluster, audit));
+    wrong.extend(cluster.plane.audit(|audit| services::wrong(audit)));
     for node in cluster.nodes.iter().filter(|node| node.power() == Power::On) {
         wrong.extend(wrong_on(cluster, node));
     }

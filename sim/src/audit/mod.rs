@@ -1,17 +1,26 @@
 //! Books of the run's own over every transaction: a reference model beside the store, which forgets nothing and is asked after
 //! each revision whether what must always hold still does.
 
+pub mod services;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus, ReservationRow};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
+use estiva_ecs::task_definition::table::TaskDefinitionRow;
 use estiva_planning::lifecycle::{TaskState, TaskStatus};
+use estiva_planning::placement::Resources;
 use estiva_store::{Change, Revision, Row, Snapshot};
 
+use self::services::{Services, Tasks};
 use crate::invariant::{self, Instance};
 use crate::plane::scope;
 use crate::world::World;
+
+/// Rows of a table, by key.
+type Rows<R> = BTreeMap<String, Arc<R>>;
 
 /// What all transactions of a run have come to.
 pub struct Audit {
@@ -20,12 +29,14 @@ pub struct Audit {
     /// Transactions that changed something.
     pub transactions: u64,
     /// By key.
-    pub tasks: BTreeMap<String, Arc<TaskRow>>,
+    pub tasks: Rows<TaskRow>,
     /// By key.
-    pub statuses: BTreeMap<String, Arc<TaskStatusRow>>,
+    pub statuses: Rows<TaskStatusRow>,
     /// By key.
-    pub instances: BTreeMap<String, Arc<ContainerInstanceRow>>,
-    reservations: BTreeMap<String, Arc<ReservationRow>>,
+    pub instances: Rows<ContainerInstanceRow>,
+    /// What concerns services.
+    pub services: Services,
+    reservations: Rows<ReservationRow>,
     /// Tasks that hold something of their container instance, by the instance's key.
     holding: BTreeMap<String, BTreeSet<String>>,
 }
@@ -40,6 +51,7 @@ impl Audit {
             tasks: BTreeMap::new(),
             statuses: BTreeMap::new(),
             instances: BTreeMap::new(),
+            services: Services::default(),
             reservations: BTreeMap::new(),
             holding: BTreeMap::new(),
         }
@@ -48,14 +60,17 @@ impl Audit {
     /// Takes over changes, and checks the state after each transaction of them.
     pub fn take(&mut self, changes: &[Change]) {
         for transaction in changes.chunk_by(|one, other| one.revision == other.revision) {
-            let touched = self.apply(transaction);
+            let now = self.world.clock.elapsed();
+            let moves = self.services.foresee(self.rows(), transaction, now);
+            let touched = self.apply(transaction, now);
             self.transactions += 1;
             self.check(&touched);
+            self.services.check(self.rows(), &moves, now, &self.world);
         }
     }
 
     /// Takes over one transaction; gives the keys of the instances that it concerns.
-    fn apply(&mut self, transaction: &[Change]) -> BTreeSet<String> {
+    fn apply(&mut self, transaction: &[Change], now: Duration) -> BTreeSet<String> {
         let mut touched = BTreeSet::new();
         for change in transaction {
             self.revision = change.revision;
@@ -80,6 +95,10 @@ impl Audit {
             }
         }
         self.follow_holders(transaction);
+        for change in transaction {
+            let tasks = Tasks { rows: &self.tasks, statuses: &self.statuses };
+            self.services.take(tasks, change, now);
+        }
         touched
     }
 
@@ -114,10 +133,29 @@ impl Audit {
         }
     }
 
+    fn rows(&self) -> Tasks<'_> {
+        Tasks { rows: &self.tasks, statuses: &self.statuses }
+    }
+
+    /// Whether a task, by its key, counts as healthy for its service.
+    pub fn is_healthy(&self, task: &str) -> bool {
+        self.services.is_healthy(self.rows(), task, self.world.clock.elapsed())
+    }
+
     /// The task with that ARN.
     pub fn task(&self, arn: &str) -> Option<&TaskRow> {
         let resource = arn.rsplit_once(":task/")?.1;
         self.tasks.get(&scope().key(&[resource])).map(|row| &**row)
+    }
+
+    /// What remains of a container instance, by its key.
+    pub fn remaining(&self, instance: &str) -> Option<&Resources> {
+        self.reservations.get(instance).map(|row| &row.remaining)
+    }
+
+    /// The task definition of a service's revision.
+    pub fn definition_of(&self, service: &str, revision: &str) -> Option<&TaskDefinitionRow> {
+        self.services.definition_of(service, revision)
     }
 
     /// The tasks that have not ended, and how far they are.
@@ -144,6 +182,7 @@ impl Audit {
         reread(&self.world, self.revision, view, &mut self.statuses);
         reread(&self.world, self.revision, view, &mut self.instances);
         reread(&self.world, self.revision, view, &mut self.reservations);
+        self.services.reread(&self.world, self.revision, view);
         for (key, after) in &self.statuses {
             let is_backward = |row: &Arc<TaskStatusRow>| invariant::moves_on(&row.state, &after.state).is_err();
             if before.get(key).is_some_and(|row| !Arc::ptr_eq(row, after) && is_backward(row)) {
@@ -154,13 +193,15 @@ impl Audit {
         let keys: Vec<String> = self.statuses.keys().cloned().collect();
         for key in &keys {
             self.follow_holder(key);
+            let tasks = Tasks { rows: &self.tasks, statuses: &self.statuses };
+            self.services.follow(tasks, key, self.world.clock.elapsed());
         }
         self.check(&self.instances.keys().cloned().collect());
     }
 }
 
 /// Takes over a table of a store that was opened again. What is not newer than `known` must be as it was.
-fn reread<R: Row>(world: &World, known: Revision, view: &Snapshot, rows: &mut BTreeMap<String, Arc<R>>) {
+fn reread<R: Row>(world: &World, known: Revision, view: &Snapshot, rows: &mut Rows<R>) {
     let json = |row: &R| serde_json::to_string(row).unwrap_or_default();
     let is_new = view.revision() > known;
     for row in view.scan::<R>("") {
@@ -183,7 +224,7 @@ fn reread<R: Row>(world: &World, known: Revision, view: &Snapshot, rows: &mut BT
     }
 }
 
-fn replace<R>(rows: &mut BTreeMap<String, Arc<R>>, key: String, after: Option<Arc<R>>) {
+fn replace<R>(rows: &mut Rows<R>, key: String, after: Option<Arc<R>>) {
     match after {
         Some(row) => rows.insert(key, row),
         None => rows.remove(&key),
