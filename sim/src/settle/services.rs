@@ -77,7 +77,7 @@ fn wrong_deployment(rollout: &RolloutRow) -> Option<String> {
 
 /// Whether it is right that a service is not as it is wanted, and it says why.
 fn is_excused(audit: &Audit, service: &ServiceRow, rollout: &RolloutRow) -> bool {
-    rollout.told.contains_key("unplaced") && is_full(audit, rollout)
+    rollout.told.contains_key("unplaced") && is_full(audit, service, rollout)
         || rollout.told.contains_key("stuck") && is_stuck(service)
 }
 
@@ -88,13 +88,14 @@ fn is_stuck(service: &ServiceRow) -> bool {
     bounds.lower >= bounds.upper
 }
 
-/// No container instance has room for a task.
-fn is_full(audit: &Audit, rollout: &RolloutRow) -> bool {
+/// No container instance that could have a task has room for it.
+fn is_full(audit: &Audit, service: &ServiceRow, rollout: &RolloutRow) -> bool {
     let definition = rollout.primary().and_then(|primary| audit.definition_of(&rollout.service, &primary.revision));
     let Some(definition) = definition else { return false };
     let demand = demand(definition);
     let is_full = |(key, row): (&String, &Arc<ContainerInstanceRow>)| {
-        !is_open(audit, key, row) || audit.remaining(key).is_none_or(|remaining| !fits(remaining, &demand))
+        let has_one = || audit.holders(key).any(|task| task.group == service.group());
+        !is_open(audit, key, row) || service.is_daemon && has_one() || audit.remaining(key).is_none_or(|remaining| !fits(remaining, &demand))
     };
     audit.instances.iter().all(is_full)
 }
