@@ -95,7 +95,9 @@ fn is_full(audit: &Audit, service: &ServiceRow, rollout: &RolloutRow) -> bool {
     let demand = demand(definition);
     let is_full = |(key, row): (&String, &Arc<ContainerInstanceRow>)| {
         let has_one = || audit.holders(key).any(|task| task.group == service.group());
-        !is_open(audit, key, row) || service.is_daemon && has_one() || audit.remaining(key).is_none_or(|remaining| !fits(remaining, &demand))
+        !is_open(audit, key, row)
+            || service.is_daemon && has_one()
+            || audit.remaining(key).is_none_or(|remaining| !fits(remaining, &demand))
     };
     audit.instances.iter().all(is_full)
 }
