@@ -6,6 +6,7 @@ pub mod env;
 pub mod exec;
 pub mod image;
 pub mod server;
+pub mod service;
 pub mod status;
 pub mod task;
 pub mod top;
