@@ -12,9 +12,11 @@ use crate::backoff::Backoff;
 use crate::capacity;
 use crate::engine::Host;
 use crate::error::AgentError;
-use crate::options::Options;
+use crate::options::{Identity, Options};
 
 const FILE_NAME: &str = "container-instance-arn";
+/// The resource of which each task takes one.
+const TASK_SLOTS: &str = "ESTIVA_TASK_SLOTS";
 
 /// What the control plane calls this node.
 #[derive(Debug, Clone)]
@@ -83,18 +85,21 @@ pub(crate) async fn discover(client: &Client, registration: &Registration) -> Re
 }
 
 fn request(options: &Options, host: &Host, arn: Option<String>) -> api::RegisterContainerInstanceRequest {
-    let machine = capacity::of_this_machine();
+    let offer = options.node.size.unwrap_or_else(capacity::of_this_machine);
     let ports = capacity::RESERVED_TCP_PORTS.iter().map(u16::to_string).collect();
+    let mut resources = vec![
+        integer("CPU", offer.cpu),
+        integer("MEMORY", offer.memory),
+        string_set("PORTS", ports),
+        string_set("PORTS_UDP", Vec::new()),
+    ];
+    resources.extend(options.identity.task_slots.map(|slots| integer(TASK_SLOTS, slots.into())));
     api::RegisterContainerInstanceRequest {
         attributes: Some(attributes(options, host)),
         cluster: Some(options.cluster.clone()),
         container_instance_arn: arn,
-        total_resources: Some(vec![
-            integer("CPU", machine.cpu),
-            integer("MEMORY", machine.memory),
-            string_set("PORTS", ports),
-            string_set("PORTS_UDP", Vec::new()),
-        ]),
+        instance_identity_document: identity_document(options),
+        total_resources: Some(resources),
         version_info: Some(api::VersionInfo {
             agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             ..api::VersionInfo::default()
@@ -122,7 +127,26 @@ fn attributes(options: &Options, host: &Host) -> Vec<api::Attribute> {
     if options.fargate {
         attributes.push(attribute("estiva.capability.fargate", None));
     }
+    let Identity { instance_type, availability_zone, external, attributes: further, .. } = &options.identity;
+    if *external {
+        attributes.push(attribute("ecs.capability.external", None));
+    }
+    let known = [("ecs.instance-type", instance_type), ("ecs.availability-zone", availability_zone)];
+    attributes.extend(known.into_iter().filter_map(|(name, value)| Some(attribute(name, Some(value.clone()?)))));
+    attributes.extend(further.iter().map(|(name, value)| attribute(name, value.clone())));
     attributes
+}
+
+/// What EC2's metadata service says of an instance, as far as ECS reads it.
+fn identity_document(options: &Options) -> Option<String> {
+    let Identity { instance_id, instance_type, availability_zone, .. } = &options.identity;
+    let document = serde_json::json!({
+        "instanceId": instance_id.as_ref()?,
+        "instanceType": instance_type,
+        "availabilityZone": availability_zone,
+        "region": options.region.as_str(),
+    });
+    Some(document.to_string())
 }
 
 fn integer(name: &str, value: i64) -> api::Resource {

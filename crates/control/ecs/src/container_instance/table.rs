@@ -78,6 +78,8 @@ pub const BY_FARGATE: &str = "fargate";
 
 /// With this attribute an agent offers its node to tasks of launch type FARGATE, of any cluster.
 pub const FARGATE_ATTRIBUTE: &str = "estiva.capability.fargate";
+/// With this attribute, which AWS's agent has too, a node takes tasks of launch type EXTERNAL and of no other.
+pub const EXTERNAL_ATTRIBUTE: &str = "ecs.capability.external";
 /// The addresses of the node that are for network interfaces of tasks, as `address/prefix length`.
 pub const ENI_RANGE_ATTRIBUTE: &str = "estiva.eni-range";
 /// The gateway of the node's subnet, as `address/prefix length`.
@@ -121,6 +123,11 @@ impl ContainerInstanceRow {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let attribute = self.attributes.iter().find(|attribute| attribute.name == name)?;
         Some(attribute.value.as_deref().unwrap_or(""))
+    }
+
+    /// Whether it is for launch type EXTERNAL.
+    pub fn is_external(&self) -> bool {
+        self.attribute(EXTERNAL_ATTRIBUTE).is_some()
     }
 
     /// Where it stands.

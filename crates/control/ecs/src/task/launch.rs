@@ -117,6 +117,11 @@ impl Launch {
         self.capacity == api::LaunchType::Fargate
     }
 
+    /// Whether the tasks go to machines that are not of AWS's.
+    pub fn is_external(&self) -> bool {
+        self.capacity == api::LaunchType::External
+    }
+
     /// Whether the instance lacks an attribute that the task definition needs.
     pub fn lacks_attribute(&self, instance: &ContainerInstanceRow) -> bool {
         let required = self.definition.definition.requires_attributes.iter().flatten();

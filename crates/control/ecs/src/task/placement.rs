@@ -30,7 +30,8 @@ pub(super) fn choose(view: &Snapshot, launch: &Launch, constraints: &Constraints
     let instances: Vec<_> = if launch.is_fargate() {
         view.index::<ContainerInstanceRow>(BY_FARGATE, &scope.key(&[])).collect()
     } else {
-        in_status(view, scope, &launch.cluster, ContainerInstanceStatus::Active).collect()
+        let active = in_status(view, scope, &launch.cluster, ContainerInstanceStatus::Active);
+        active.filter(|row| row.is_external() == launch.is_external()).collect()
     };
     if instances.is_empty() {
         return None;

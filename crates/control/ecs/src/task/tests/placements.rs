@@ -118,3 +118,15 @@ async fn member_of_leaves_out_the_others() {
     let answer = run(&bench, "web", member_of("attribute:name == c")).await;
     assert_eq!(reasons(&answer), ["MemberOf placement constraint unsatisfied."; 2]);
 }
+
+#[tokio::test]
+async fn external_tasks_go_to_external_instances_and_no_others_do() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let on = |launch_type: &str| json!({ "taskDefinition": "web", "launchType": launch_type });
+    let refused = refusal(bench.run_task(&owner(), on("EXTERNAL")).await);
+    assert_eq!(refused, "InvalidParameterException: No Container Instances were found in your cluster.");
+    let external = bench.join("e", json!({ "attributes": [{ "name": "ecs.capability.external" }] })).await;
+    assert_eq!(places(&run(&bench, "web", json!({ "launchType": "EXTERNAL" })).await), [external.clone()]);
+    let others = places(&run(&bench, "web", json!({ "launchType": "EC2", "count": 4 })).await);
+    assert!(others.len() == 4 && !others.contains(&external), "{others:?}");
+}
