@@ -126,7 +126,7 @@ async fn external_tasks_go_to_external_instances_and_no_others_do() {
     let refused = refusal(bench.run_task(&owner(), on("EXTERNAL")).await);
     assert_eq!(refused, "InvalidParameterException: No Container Instances were found in your cluster.");
     let external = bench.join("e", json!({ "attributes": [{ "name": "ecs.capability.external" }] })).await;
-    assert_eq!(places(&run(&bench, "web", json!({ "launchType": "EXTERNAL" })).await), [external.clone()]);
+    assert_eq!(places(&run(&bench, "web", json!({ "launchType": "EXTERNAL" })).await), std::slice::from_ref(&external));
     let others = places(&run(&bench, "web", json!({ "launchType": "EC2", "count": 4 })).await);
     assert!(others.len() == 4 && !others.contains(&external), "{others:?}");
 }
