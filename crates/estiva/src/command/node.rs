@@ -37,9 +37,9 @@ enum Command {
         /// The availability zone; the region's first unless given
         #[arg(long, value_name = "ZONE", value_parser = zone)]
         az: Option<String>,
-        /// The cluster that they join, made if it is new
-        #[arg(long, value_name = "NAME", default_value = "default")]
-        cluster: String,
+        /// The cluster that they join, made if it is new; that of `estiva up` unless given
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
         /// How many
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(COUNT_MAX)))]
         count: u8,

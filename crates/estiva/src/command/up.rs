@@ -14,6 +14,7 @@ use crate::installation::{Installation, InstallationOptions};
 use crate::{ready, telemetry};
 
 pub mod control;
+mod name_server;
 mod node;
 mod nodes;
 mod part;

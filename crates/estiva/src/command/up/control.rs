@@ -23,8 +23,8 @@ pub enum Wish {
         instance_type: Option<String>,
         /// Its availability zone.
         zone: Option<String>,
-        /// The cluster that it joins.
-        cluster: String,
+        /// The cluster that it joins; that of the first node unless given.
+        cluster: Option<String>,
     },
     /// A further node less.
     Remove {

@@ -1,4 +1,4 @@
-//! One further node, kept running: its network, its way to the endpoint, its agent.
+//! One further node, kept running: its ways to what the host has on its loopback, its agent.
 
 use std::net::SocketAddr;
 
@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::error;
 
+use super::name_server::NameServer;
 use super::part::{Part, Recipe};
 use super::relay::Relay;
 use crate::installation::Installation;
@@ -29,6 +30,8 @@ pub struct Common {
     pub endpoint: SocketAddr,
     /// The arguments of the command itself.
     pub installation: Vec<String>,
+    /// The cluster that the first node joins.
+    pub cluster: String,
     /// Those of `estiva agent` that all nodes of the installation have in common.
     pub settings: Vec<String>,
 }
@@ -43,11 +46,12 @@ impl Keeper {
     ) -> Result<(Self, ready::Waiter)> {
         let namespace = here.namespaces_dir()?.join(&record.name);
         let relay = Relay::open(namespace.clone(), common.endpoint).await?;
+        let names = NameServer::open_all(&namespace).await?;
         let name = format!("agent of {}", record.name);
         let recipe = Recipe { name, arguments: arguments(common, record, seat), namespace: Some(namespace) };
         let (part, ready) = Part::begin(recipe)?;
         let (stop, stopped) = oneshot::channel();
-        let done = tokio::spawn(keep(part, relay, stopped));
+        let done = tokio::spawn(keep(part, (relay, names), stopped));
         Ok((Self { stop, done }, ready))
     }
 
@@ -59,7 +63,7 @@ impl Keeper {
     }
 }
 
-async fn keep(mut part: Part, relay: Relay, mut stopped: oneshot::Receiver<()>) -> Result<()> {
+async fn keep(mut part: Part, ways: (Relay, Vec<NameServer>), mut stopped: oneshot::Receiver<()>) -> Result<()> {
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -70,7 +74,7 @@ async fn keep(mut part: Part, relay: Relay, mut stopped: oneshot::Receiver<()>) 
         }
     }
     let result = part.stop().await;
-    drop(relay);
+    drop(ways);
     result
 }
 

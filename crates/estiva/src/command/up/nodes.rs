@@ -89,10 +89,16 @@ impl Nodes {
         }
     }
 
-    async fn add(&self, instance_type: Option<String>, zone: Option<String>, cluster: String) -> Result<String> {
+    async fn add(
+        &self,
+        instance_type: Option<String>,
+        zone: Option<String>,
+        cluster: Option<String>,
+    ) -> Result<String> {
         if let Some(name) = instance_type.as_deref().filter(|name| size_of(name).is_none()) {
             bail!("'{name}' is no instance type that Estiva knows");
         }
+        let cluster = cluster.unwrap_or_else(|| self.0.common.cluster.clone());
         let mut state = self.0.state.lock().await;
         let record = NodeRecord::new(&NodeRecord::all(&self.0.here)?, instance_type, zone, cluster)?;
         record.save(&self.0.here)?;
@@ -127,11 +133,21 @@ impl Nodes {
         let (leaving, staying): (Vec<_>, Vec<_>) =
             NodeRecord::all(here)?.into_iter().partition(|record| record.leaving);
         for record in leaving {
-            self.take_away(state, record).await?;
+            let name = record.name.clone();
+            if let Err(error) = self.take_away(state, record).await {
+                error!(
+                    node = name,
+                    error = format!("{error:#}"),
+                    "what is left of the node stays until the next start"
+                );
+            }
         }
         if !staying.is_empty() {
             let known: Vec<_> = staying.iter().map(|record| (record.name.as_str(), record.slot)).collect();
-            self.fleet(state)?.sweep(&known)?;
+            let swept = self.fleet(state).and_then(|fleet| Ok(fleet.sweep(&known)?));
+            if let Err(error) = swept {
+                error!(error = format!("{error:#}"), "the network of further nodes cannot be set up");
+            }
         }
         Ok(staying)
     }

@@ -72,6 +72,7 @@ impl Supervisor {
         let of_nodes = Common {
             endpoint: installation.endpoint_address(),
             installation: common.to_vec(),
+            cluster: options.cluster.clone(),
             settings: options.node.arguments(),
         };
         let nodes = Nodes::start(here, of_nodes).await?;
