@@ -352,6 +352,24 @@ def test_removal_is_refused_while_tasks_run_and_leaves_nothing(new_installation)
     assert refused.returncode == 1 and name in refused.stderr
 
 
+def test_a_removal_that_was_cut_short_is_finished_by_the_next_start(new_installation):
+    here = new_installation()
+    gone, kept = add(here, "--type", "t3.small", "--count", "2")
+    here.register("left", [SLEEPER])
+    task = start(here, "left", gone)
+    here.wait("RUNNING", task)
+    name = nodes(here)[gone]["name"]
+    here.down("--keep-tasks")
+    file = here.data / "nodes" / name / "node.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "leaving": True}))
+    # As a crash leaves it that came when the record was gone already.
+    (here.data / "nodes" / "i-00000000000000000" / "tasks").mkdir(parents=True)
+    here.up()
+    assert set(nodes(here)) == {kept} and not processes(name)
+    assert sorted(path.name for path in (here.data / "nodes").iterdir()) == sorted(["fleet.json", nodes(here)[kept]["name"]])
+    assert not any(name in trace for trace in traces(here, name)["mounts"])
+
+
 def test_an_empty_node_is_removed_without_force_and_another_takes_its_place(new_installation):
     here = new_installation()
     [arn] = add(here)

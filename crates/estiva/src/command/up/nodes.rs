@@ -109,7 +109,9 @@ impl Nodes {
             Err(error) => Err(error),
         };
         if let Err(error) = ready {
-            let undone = self.take_away(&mut *self.0.state.lock().await, record).await;
+            // It may have come as far as to be registered.
+            let deregistered = self.deregister(&record, true).await;
+            let undone = self.take_away(&mut *self.0.state.lock().await, record).await.and(deregistered);
             return Err(undone.err().map_or(error, |undo| undo.context("a node that did not start was not removed")));
         }
         info!(node = record.name, "a node was added");

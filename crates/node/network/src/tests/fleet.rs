@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use super::isolation::machine_beyond;
 use super::*;
 use crate::{Eni, Fleet, Mac, Publish, Seat, TaskNetwork, UPLINK};
 
@@ -119,6 +120,41 @@ fn a_node_reaches_no_service_of_the_host_and_uses_no_other_address() {
         route.transact(&[link::new_loopback_address(stranger)]).expect("address");
     });
     assert!(send(stranger).is_err(), "a packet with a foreign source arrived");
+}
+
+#[test]
+fn other_machines_are_reached_and_reach_nothing() {
+    let host = Host::new();
+    let (beyond, machine) = machine_beyond(&host, "198.18.0.0-16", Ipv4Addr::new(198, 18, 169, 254));
+    let (_cloud, metadata) = machine_beyond(&host, "169.254.0.0-16", Ipv4Addr::new(169, 254, 169, 254));
+    let mut fleet = host.fleet();
+    let node = host.node(&mut fleet, "a", 1);
+    let eni = node.task("eni", true, &[]);
+    serve_tcp(&eni.netns_path, 8080);
+    for netns in [&node.netns, &eni.netns_path] {
+        let seen = within(netns, || call_tcp(machine)).expect("another machine");
+        assert_eq!(seen, beyond.gateway(), "it sees the host's address");
+        assert!(within(netns, || call_tcp(metadata)).is_err(), "the host's metadata service answered");
+    }
+    let outside = host.config("198.18.0.0-16").run_dir.join("netns/machine");
+    for to in [at(eni.ip, 8080), SocketAddrV4::new(node.seat.address, 8080)] {
+        let connect = || TcpStream::connect_timeout(&to.into(), SILENCE);
+        let error = within(&outside, connect).expect_err("another machine reached a node");
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "dropped, not merely unanswered");
+    }
+}
+
+#[test]
+fn an_address_of_the_hosts_is_the_nodes_own_within_it() {
+    let host = Host::new();
+    let mut fleet = host.fleet();
+    let local = Ipv4Addr::new(192, 0, 2, 80);
+    for _ in 0..2 {
+        fleet.join("a", 1, local).expect("join");
+    }
+    let bound = within(&fleet.namespace("a"), || TcpListener::bind((local, 80)).map(drop));
+    bound.expect("bind within the node");
+    assert!(TcpListener::bind((local, 80)).is_err(), "it is none of this host's");
 }
 
 #[test]
