@@ -3,6 +3,7 @@
 mod command;
 mod credentials;
 mod installation;
+mod nodes;
 mod output;
 mod owner;
 mod patience;
@@ -44,6 +45,7 @@ enum Command {
     Top(command::top::Options),
     Env(command::env::Options),
     Image(command::image::Options),
+    Node(command::node::Options),
     Server(command::server::Options),
     Agent(command::agent::Options),
 }
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Top(options) => command::top::run(&cli.installation, &options),
         Command::Env(options) => command::env::run(&cli.installation, &options),
         Command::Image(options) => command::image::run(&cli.installation, options),
+        Command::Node(options) => command::node::run(&cli.installation, &options),
         Command::Server(options) => command::server::run(&cli.installation, &options),
         Command::Agent(options) => command::agent::run(&cli.installation, &options),
     };

@@ -5,6 +5,7 @@ pub mod down;
 pub mod env;
 pub mod exec;
 pub mod image;
+pub mod node;
 pub mod server;
 pub mod service;
 pub mod status;
