@@ -1,1 +1,1 @@
-
+//! Services, from their making to their end.

@@ -1,6 +1,6 @@
 //! A decision, and how it is carried out: one transaction, on rows that are still as they were when it was made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estiva_model::{Ambient, Timestamp};
@@ -51,6 +51,8 @@ pub(super) struct Decision {
     pub hook_starts: Vec<usize>,
     /// The service has ended.
     pub is_gone: bool,
+    /// A revision, and what its images stand for.
+    pub resolved: Option<(Arc<ServiceRevisionRow>, BTreeMap<String, String>)>,
     /// What was said and is over.
     pub over: Vec<Kind>,
     stops: Vec<TaskStop>,
@@ -78,6 +80,7 @@ impl Decision {
             only_on: None,
             hook_starts: Vec::new(),
             is_gone: false,
+            resolved: None,
             over: Vec::new(),
             stops: Vec::new(),
             events: Vec::new(),
@@ -125,6 +128,7 @@ impl Decision {
             && self.events.is_empty()
             && self.hook_starts.is_empty()
             && !self.is_gone
+            && self.resolved.is_none()
             && self.ended.is_none()
             && self.rollout == self.rollout_before
             && self.under_way == self.under_way_before
@@ -149,6 +153,9 @@ impl Decision {
         for kind in std::mem::take(&mut self.over) {
             self.rollout.is_over(kind);
         }
+        if let Some((revision, image_digests)) = self.resolved.take() {
+            tx.put(ServiceRevisionRow { image_digests, ..(*revision).clone() });
+        }
         let stops = std::mem::take(&mut self.stops);
         self.stop_tasks(tx, stops, ambient);
         for it in std::mem::take(&mut self.starts) {
@@ -172,7 +179,11 @@ impl Decision {
             tx.put(row);
         }
         if self.is_gone {
-            tx.put(ServiceRow { status: ServiceStatus::Inactive, ..(*self.service).clone() });
+            tx.put(ServiceRow {
+                status: ServiceStatus::Inactive,
+                inactive_since: Some(ambient.now()),
+                ..(*self.service).clone()
+            });
         }
         if self.rollout != self.rollout_before {
             tx.put(self.rollout);
