@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [task-start] [api] [footprint] [scale] [density] [placement]
+    bench/run.py [task-start] [api] [footprint] [scale] [density] [placement] [simulation]
 """
 
 import concurrent.futures
@@ -331,7 +331,14 @@ def placement(*_):
     return [tuple(line.split("\t")) for line in lines]
 
 
-BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement}
+def simulation(*_):
+    """The real control plane and 5,000 simulated nodes in one process, on a virtual clock."""
+    command = ["cargo", "run", "--release", "-q", "-p", "estiva-sim", "--example", "scale"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [tuple(line.split("\t")) for line in lines]
+
+
+BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement, "simulation": simulation}
 
 
 def main():

@@ -71,6 +71,13 @@ impl Climate {
         }
     }
 
+    /// The wall clock jumps all the time, and connections break. The control plane goes on: what it has seen begin it has seen
+    /// begin by a clock that does not jump, but another life has the wall clock alone to go by.
+    pub fn jumpy() -> Self {
+        let faults = vec![(Fault::ClockJump, 3), (Fault::Cut, 1), (Fault::AgentCrash, 1)];
+        Self { faults, ..Self::stormy() }
+    }
+
     /// Nothing happens.
     pub fn calm() -> Self {
         Self { every: Duration::from_secs(3600), faults: Vec::new(), weather: Weather::default() }
@@ -104,7 +111,7 @@ pub async fn happen(cluster: &Cluster, climate: &Climate, until: Instant) {
 }
 
 /// A control plane that died of a write comes back.
-async fn keep_alive(cluster: Cluster) {
+pub async fn keep_alive(cluster: Cluster) {
     loop {
         cluster.plane.disk().death().await;
         cluster.bounce(Duration::from_secs(2)).await;

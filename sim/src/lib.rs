@@ -16,6 +16,7 @@ pub mod definition;
 pub mod disk;
 pub mod fault;
 pub mod invariant;
+pub mod meter;
 pub mod network;
 pub mod owner;
 pub mod plane;

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use crate::audit::Audit;
 use crate::disk::Disk;
+use crate::meter::Component;
 use crate::world::{World, lock};
 
 /// Stopped tasks are kept for longer than runs last.
@@ -149,9 +150,9 @@ impl Plane {
         let Ok(dispatch) = Dispatch::open(store.clone(), feeds).await else { return };
         let mut tasks = Vec::new();
         let (controllers, sessions) = (ecs.clone(), dispatch.clone());
-        tasks.push(tokio::spawn(async move { controllers.run().await }).abort_handle());
-        tasks.push(tokio::spawn(async move { sessions.run().await }).abort_handle());
-        tasks.push(tokio::spawn(self.clone().follow(store.clone(), number)).abort_handle());
+        tasks.push(self.spawn(Component::Controllers, async move { controllers.run().await }));
+        tasks.push(self.spawn(Component::Dispatch, async move { sessions.run().await }));
+        tasks.push(self.spawn(Component::Audit, self.clone().follow(store.clone(), number)));
         self.0.world.say(format_args!("plane starts, revision {}", view.revision()));
         *lock(&self.0.life) = Some(Life { number, store, ecs, dispatch, watch, tasks });
     }
@@ -185,7 +186,7 @@ impl Plane {
             let life = life.as_ref().ok_or(CallError::Lost)?;
             (life.ecs.clone(), life.number)
         };
-        let answer = operation(ecs).await;
+        let answer = self.0.world.meter.measured(Component::Operations, operation(ecs)).await;
         if self.0.disk.life() != number {
             return Err(CallError::Lost);
         }
@@ -216,7 +217,7 @@ impl Plane {
             request_id: "simulated".to_owned(),
         };
         let dispatch = life.dispatch.clone();
-        let session = tokio::spawn(async move {
+        let session = self.spawn(Component::Dispatch, async move {
             if let Err(refusal) = dispatch.attach(upgrade, far).await {
                 let is_inactive = refusal.body.contains("InactiveInstanceException");
                 // A node that is gone need not know.
@@ -224,8 +225,13 @@ impl Plane {
             }
         });
         life.tasks.retain(|task| !task.is_finished());
-        life.tasks.push(session.abort_handle());
+        life.tasks.push(session);
         Some((near, refusal))
+    }
+
+    fn spawn(&self, component: Component, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let world = Arc::clone(&self.0.world);
+        tokio::spawn(async move { world.meter.measured(component, work).await }).abort_handle()
     }
 
     /// Hands every transaction to the audit.

@@ -63,12 +63,16 @@ pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
     simulate(seed, |world| live(world, scenario.clone()))
 }
 
+/// Runs anything on a virtual clock, and gives what it gives.
+pub fn on_virtual_time<F: Future>(life: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without I/O can be made").block_on(life)
+}
+
 /// Runs anything on a virtual clock, and gives what came of it.
 pub fn simulate<F: Future<Output = Option<Cluster>>>(seed: u64, life: impl FnOnce(Arc<World>) -> F) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime without I/O can be made");
-    runtime.block_on(async {
-        let world = World::new(seed, true);
+    on_virtual_time(async {
+        let world = World::new(seed);
         let cluster = life(Arc::clone(&world)).await;
         let transactions = cluster.map_or(0, |cluster| cluster.plane.audit(|audit| audit.transactions));
         Outcome {

@@ -14,6 +14,8 @@ use crate::definition::{Definition, Image};
 use crate::owner::{Change, Service};
 use crate::plane::{CallError, scope};
 
+/// How many of the services are DAEMONs.
+const DAEMON_SHARE: f64 = 0.0;
 /// Services that there may be at one time.
 const SERVICES: u32 = 4;
 
@@ -150,7 +152,7 @@ impl User<'_> {
 
     async fn create(&mut self, name: &str) {
         let percents = [(100, 200), (50, 100), (100, 150), (0, 100), (50, 200), (100, 100)];
-        let is_daemon = self.rng.random_bool(0.15);
+        let is_daemon = self.rng.random_bool(DAEMON_SHARE);
         let service = Service {
             name: name.to_owned(),
             definition: self.family(),

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::clock::Clock;
+use crate::meter::Meter;
 use crate::trace::Trace;
 
 /// Faults of single messages, tasks and disks, as probabilities from 0 to 1. They change with the phases of a run.
@@ -34,6 +35,10 @@ pub struct World {
     pub clock: Clock,
     /// Keeps what happens.
     pub trace: Trace,
+    /// Where the processor's time goes.
+    pub meter: Meter,
+    /// Whether the books of transactions are kept.
+    pub is_audited: bool,
     frames: AtomicU64,
     seed: u64,
     weather: Mutex<Weather>,
@@ -47,15 +52,26 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     /// Of a run that follows from `seed`; to be made within its runtime.
-    pub fn new(seed: u64, has_trace: bool) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self::with(seed, Trace::new(true), Meter::default(), true))
+    }
+
+    /// Of a run too large for a trace and for books.
+    pub fn large(seed: u64) -> Arc<Self> {
+        Arc::new(Self::with(seed, Trace::new(false), Meter::on(), false))
+    }
+
+    fn with(seed: u64, trace: Trace, meter: Meter, is_audited: bool) -> Self {
+        Self {
             clock: Clock::start(),
-            trace: Trace::new(has_trace),
+            trace,
+            meter,
+            is_audited,
             frames: AtomicU64::new(0),
             seed,
             weather: Mutex::default(),
             violations: Mutex::default(),
-        })
+        }
     }
 
     /// Chance of someone's own, so that what one draws does not change what others do.

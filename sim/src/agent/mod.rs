@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::meter::Component;
 use crate::network::Link;
 use crate::plane::{CallError, Plane, request_of};
 use crate::world::{World, lock, whole_ms};
@@ -134,7 +135,9 @@ impl Node {
         let mut agent = lock(&self.0.agent);
         if agent.as_ref().is_none_or(AbortHandle::is_finished) {
             self.say("agent starts");
-            *agent = Some(tokio::spawn(self.clone().run()).abort_handle());
+            let node = self.clone();
+            let running = async move { node.0.world.meter.measured(Component::Nodes, node.clone().run()).await };
+            *agent = Some(tokio::spawn(running).abort_handle());
         }
     }
 

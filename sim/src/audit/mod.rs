@@ -19,6 +19,9 @@ use crate::invariant::{self, Instance};
 use crate::plane::scope;
 use crate::world::World;
 
+/// Transactions in a second of virtual time: many more than users, nodes and schedulers of a small cluster have reason for.
+const BURST_MAX: u32 = 500;
+
 /// Rows of a table, by key.
 type Rows<R> = BTreeMap<String, Arc<R>>;
 
@@ -37,6 +40,8 @@ pub struct Audit {
     /// What concerns services.
     pub services: Services,
     reservations: Rows<ReservationRow>,
+    /// A second of the run, and the transactions in it.
+    burst: (u64, u32),
     /// Tasks that hold something of their container instance, by the instance's key.
     holding: BTreeMap<String, BTreeSet<String>>,
 }
@@ -53,17 +58,23 @@ impl Audit {
             instances: BTreeMap::new(),
             services: Services::default(),
             reservations: BTreeMap::new(),
+            burst: (0, 0),
             holding: BTreeMap::new(),
         }
     }
 
     /// Takes over changes, and checks the state after each transaction of them.
     pub fn take(&mut self, changes: &[Change]) {
+        if !self.world.is_audited {
+            self.transactions += changes.chunk_by(|one, other| one.revision == other.revision).count() as u64;
+            return;
+        }
         for transaction in changes.chunk_by(|one, other| one.revision == other.revision) {
             let now = self.world.clock.elapsed();
             let moves = self.services.foresee(self.rows(), transaction, now);
             let touched = self.apply(transaction, now);
             self.transactions += 1;
+            self.check_budget(now);
             self.check(&touched);
             self.services.check(self.rows(), &moves, now, &self.world);
         }
@@ -117,6 +128,16 @@ impl Audit {
             holders.insert(key.to_owned());
         } else {
             holders.remove(key);
+        }
+    }
+
+    /// Whoever writes again and again without end finds no rest, and lets nobody else have any.
+    fn check_budget(&mut self, now: Duration) {
+        let second = now.as_secs();
+        let (of, count) = self.burst;
+        self.burst = if of == second { (second, count + 1) } else { (second, 1) };
+        if self.burst.1 == BURST_MAX {
+            self.world.violated(&format!("{BURST_MAX} transactions in a second"));
         }
     }
 

@@ -8,7 +8,6 @@ use estiva_ecs::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use estiva_ecs::service::table::{GROUP_PREFIX, ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_ecs::task_definition::table::{TaskDefinitionRow, revision_key};
-use estiva_planning::deployment::Bounds;
 use estiva_planning::lifecycle::{DesiredStatus, HealthStatus, StopCode, TaskState, TaskStatus};
 use estiva_store::{Change, Snapshot};
 
@@ -146,15 +145,15 @@ impl Services {
         }
         let (minimum, maximum) = service.percents();
         let desired = usize::try_from(service.desired_count).unwrap_or(0);
-        let bounds = Bounds::new(desired, minimum, maximum);
+        // Not by the code under test: minimumHealthyPercent is rounded up, maximumPercent down.
+        let (lower, upper) = ((desired * minimum).div_ceil(100), desired * maximum / 100);
         let wanted = || self.wanted(tasks, key);
         let all = wanted().count();
-        if started && all > bounds.upper {
-            return Err(format!("a start makes {all} tasks, of {} at most ({maximum} % of {desired})", bounds.upper));
+        if started && all > upper {
+            return Err(format!("a start makes {all} tasks, of {upper} at most ({maximum} % of {desired})"));
         }
         let healthy = wanted().filter(|task| self.is_healthy(tasks, task, now)).count();
-        if stopped > 0 && healthy < bounds.lower {
-            let lower = bounds.lower;
+        if stopped > 0 && healthy < lower {
             return Err(format!("stops leave {healthy} healthy, of {lower} at least ({minimum} % of {desired})"));
         }
         Ok(())

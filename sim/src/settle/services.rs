@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus as Status};
 use estiva_ecs::service::rollout_table::{Rollout, RolloutRow};
 use estiva_ecs::service::table::{ServiceRow, ServiceStatus};
 use estiva_ecs::task_definition::table::TaskDefinitionRow;
@@ -47,6 +47,9 @@ fn wrong_tasks(audit: &Audit, key: &str, service: &ServiceRow, rollout: &Rollout
         if row.desired_status == DesiredStatus::Stopped || row.deployment.as_deref() != primary {
             return Some(format!("it has {}, {} of {:?}", short(task), row.desired_status.as_str(), row.deployment));
         }
+        if audit.instances.get(&row.container_instance_key()).is_none_or(|it| it.status != Status::Active) {
+            return Some(format!("{} is on a container instance that takes leave", short(task)));
+        }
         if !audit.is_healthy(task) {
             return Some(format!("{} is not healthy", short(task)));
         }
@@ -63,8 +66,7 @@ fn daemons(audit: &Audit) -> usize {
 }
 
 fn is_open(audit: &Audit, key: &str, row: &ContainerInstanceRow) -> bool {
-    row.status == ContainerInstanceStatus::Active
-        && audit.services.connections.get(key).is_some_and(|row| row.connected)
+    row.status == Status::Active && audit.services.connections.get(key).is_some_and(|row| row.connected)
 }
 
 fn wrong_deployment(rollout: &RolloutRow) -> Option<String> {

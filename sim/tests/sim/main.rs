@@ -6,4 +6,6 @@ mod bench;
 mod crowds;
 mod determinism;
 mod partitions;
+mod rollouts;
 mod schedules;
+mod services;

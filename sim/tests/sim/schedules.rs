@@ -1,5 +1,6 @@
 //! Many runs with every fault there is. `SEEDS` is how many, `SEED` runs one of them.
 
+use estiva_sim::fault::Climate;
 use estiva_sim::{Scenario, run};
 
 /// Runs unless `SEEDS` says otherwise.
@@ -42,4 +43,12 @@ fn schedules_of_the_third_quarter() {
 #[test]
 fn schedules_of_the_last_quarter() {
     check(3);
+}
+
+#[test]
+fn schedules_under_a_clock_that_jumps() {
+    for seed in seeds(0, 10) {
+        let scenario = Scenario { climate: Climate::jumpy(), ..Scenario::default() };
+        run(seed, &scenario).check("schedules_under_a_clock_that_jumps");
+    }
 }
