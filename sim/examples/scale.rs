@@ -107,7 +107,7 @@ impl Parts {
     }
 
     fn end(&mut self, cluster: &Cluster, what: &str) {
-        let transactions = cluster.plane.audit(|audit| audit.transactions);
+        let transactions = cluster.plane.view().map_or(0, |view| view.revision());
         let (virtual_time, frames) = (self.world.clock.elapsed(), self.world.frames());
         let spent = Component::ALL.map(|component| self.world.meter.spent(component));
         row(what, format!("{:.1} s", self.wall.elapsed().as_secs_f64()));

@@ -14,6 +14,7 @@ use estiva_schema::Request;
 use estiva_store::{Schema, Snapshot, Store};
 use estiva_wire::server::Upgrade;
 use estiva_wire::sigv4::{SessionCredentials, SessionIssuer};
+use futures_util::FutureExt;
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -244,7 +245,9 @@ impl Plane {
     }
 
     fn catch_up(&self) {
-        use futures_util::FutureExt;
+        if !self.0.world.is_audited {
+            return;
+        }
         let mut life = lock(&self.0.life);
         let Some(life) = life.as_mut() else { return };
         while let Some(news) = life.watch.next().now_or_never() {
