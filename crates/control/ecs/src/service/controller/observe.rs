@@ -81,7 +81,7 @@ impl ServiceController {
             };
             return match (reservation.before, reservation.after) {
                 (Some(before), Some(after)) if before.remaining == after.remaining => Vec::new(),
-                (Some(_), Some(_)) if is_leaving() => self.all_of_cluster(&change.key),
+                (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
                 (Some(before), Some(after)) if !has_more(&before, &after) => Vec::new(),
                 _ => self.with_capacity(view, &change.key),
             };
@@ -120,10 +120,6 @@ impl ServiceController {
             self.uneven.insert(key.clone());
         }
         services
-    }
-
-    fn all_of_cluster(&self, instance: &str) -> Vec<String> {
-        self.rosters.keys().filter(|key| key.starts_with(cluster_of(instance))).cloned().collect()
     }
 
     /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.
