@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from installation import ROOT, Installation
+from services import Service
 
 sys.path.insert(0, str(ROOT / "tools"))
 from oci_image import write_image  # noqa: E402
@@ -86,3 +87,18 @@ def furnished(estiva, tmp_path_factory):
     write_busybox(file, "furnished", entries=ACCOUNTS + CARGO, **config)
     estiva.estiva("image", "import", str(file))
     return "furnished"
+
+
+@pytest.fixture
+def new_service(estiva):
+    """Makes services in the shared installation, as `Service` has it; deletes each afterwards."""
+    made = []
+
+    def make(*arguments, **more):
+        made.append(Service(estiva, *arguments, **more))
+        return made[-1]
+
+    yield make
+    for service in made:
+        if service.show()["status"] != "INACTIVE":
+            service.delete()

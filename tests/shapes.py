@@ -5,6 +5,8 @@ import json
 
 def unknown_members(value, shape, place=""):
     """Members of a raw answer that the model does not have."""
+    if getattr(shape, "is_document_type", False):
+        return
     if shape.type_name == "structure" and isinstance(value, dict):
         known = {member.serialization.get("name", name): member for name, member in shape.members.items()}
         for name, inner in value.items():

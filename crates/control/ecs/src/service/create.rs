@@ -161,8 +161,8 @@ fn fill_in(row: &mut ServiceRow) {
         return;
     }
     let configuration = row.settings.deployment_configuration.get_or_insert_default();
-    configuration.minimum_healthy_percent = percent(minimum);
-    configuration.maximum_percent = percent(maximum);
+    configuration.minimum_healthy_percent = configuration.minimum_healthy_percent.or(percent(minimum));
+    configuration.maximum_percent = configuration.maximum_percent.or(percent(maximum));
     configuration.strategy.get_or_insert(api::DeploymentStrategy::Rolling);
     configuration.deployment_circuit_breaker.get_or_insert_default();
     configuration.bake_time_in_minutes.get_or_insert(0);

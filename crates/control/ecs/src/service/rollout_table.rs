@@ -109,6 +109,9 @@ pub struct TaskSet {
     pub is_stable: bool,
     /// When that changed.
     pub stability_at: Timestamp,
+    /// The token of the request that made it, so that a repeated call answers as the first did.
+    #[serde(default)]
+    pub client_token: Option<String>,
 }
 
 impl Row for RolloutRow {

@@ -1,1 +1,8 @@
-//! Services, from their making to their end.
+//! Services over a store in memory, with a controller that runs and nodes that are a test's words.
+
+mod controller;
+mod deployments;
+mod events;
+mod operations;
+mod play;
+mod task_sets;

@@ -189,6 +189,12 @@ fn health(health: HealthStatus) -> Option<api::HealthStatus> {
     api::HealthStatus::parse(health.as_str())
 }
 
+/// Whether an essential container has a health check.
+pub(crate) fn is_checked(definition: &api::TaskDefinition) -> bool {
+    let mut containers = definition.container_definitions.iter().flatten();
+    containers.any(|it| it.essential.unwrap_or(true) && it.health_check.is_some())
+}
+
 pub(crate) fn task_health(definition: Option<&api::TaskDefinition>, state: Option<&TaskState>) -> HealthStatus {
     let containers = definition.into_iter().flat_map(|it| it.container_definitions.iter().flatten());
     let counts = containers.filter(|it| it.essential.unwrap_or(true) && it.health_check.is_some());

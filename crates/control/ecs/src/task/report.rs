@@ -14,6 +14,7 @@ use estiva_planning::lifecycle::{
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Store, StoreError, Tx, UpdateError};
 
+use super::describe::{is_checked, task_health};
 use super::table::{BY_ATTACHMENT, TaskRow, TaskStatusRow};
 use super::{end, node_report, reference};
 use crate::EcsService;
@@ -21,6 +22,7 @@ use crate::cluster;
 use crate::container_instance::{authorise, table::ContainerInstanceRow};
 use crate::error::{self, invalid};
 use crate::scope::Scope;
+use crate::task_definition::table::{TaskDefinitionRow, revision_key};
 
 /// In a timeline: the node could not take the task.
 const REFUSED: &str = "REFUSED_BY_NODE";
@@ -238,15 +240,22 @@ fn note_end(tx: &mut Tx<'_>, task: &TaskRow, state: &TaskState, told: &Told) {
             (StopCode::EssentialContainerExited, reason)
         };
         row.stop_code = Some(code);
-        row.failure = failure(state, told);
+        row.failure = failure(tx, task, state, told);
         row.stopped_reason = reason.or_else(|| Some("Essential container in task exited".to_owned()));
     }
     tx.put(row);
 }
 
-/// How a task that ended by itself failed the deployment that it was of, if it did.
-fn failure(state: &TaskState, told: &Told) -> Option<FailureKind> {
+/// How a task that ended by itself failed the deployment that it was of, if it did. With a health check it is the check that
+/// says when a task is healthy, and without one the time.
+fn failure(view: &Snapshot, task: &TaskRow, state: &TaskState, told: &Told) -> Option<FailureKind> {
     let Some(started_at) = state.started_at else { return Some(FailureKind::NeverRan) };
-    let was_healthy = state.containers.iter().any(|container| container.health == HealthStatus::Healthy);
-    (!was_healthy && told.at.since(started_at) < told.healthy_after).then_some(FailureKind::NeverHealthy)
+    let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision));
+    let definition = definition.as_ref().map(|row| &row.definition);
+    let was_healthy = if definition.is_some_and(is_checked) {
+        task_health(definition, Some(state)) == HealthStatus::Healthy
+    } else {
+        told.at.since(started_at) >= told.healthy_after
+    };
+    (!was_healthy).then_some(FailureKind::NeverHealthy)
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::container_instance::tests::bench::{Bench, node, owner};
+use crate::container_instance::tests::bench::{Bench, merged, node, owner};
 
 macro_rules! twice {
     ($bench:ident, $($operation:ident($caller:expr, $input:expr);)*) => {$(
@@ -48,12 +48,36 @@ async fn a_repeated_call_changes_nothing_more() {
         run_task(owner(), json!({ "taskDefinition": "web", "clientToken": "t" }));
         submit_task_state_change(node("a"), json!({ "task": task, "status": "RUNNING" }));
         submit_container_state_change(node("a"), json!({ "task": task, "containerName": "app", "status": "RUNNING", "runtimeId": "r" }));
+        create_service(owner(), json!({ "serviceName": "s", "taskDefinition": "web", "desiredCount": 1, "clientToken": "t" }));
+        update_service(owner(), json!({ "service": "s", "desiredCount": 2, "deploymentConfiguration": { "maximumPercent": 150 } }));
+        create_service(owner(), json!({ "serviceName": "sets", "deploymentController": { "type": "EXTERNAL" }, "clientToken": "t" }));
+        create_task_set(owner(), json!({ "cluster": "default", "service": "sets", "taskDefinition": "web", "clientToken": "t" }));
         stop_task(owner(), json!({ "task": task, "reason": "done" }));
         submit_task_state_change(node("a"), json!({ "task": task, "status": "STOPPED" }));
         stop_task(owner(), json!({ "task": task }));
         deregister_task_definition(owner(), json!({ "taskDefinition": "web:1" }));
         delete_task_definitions(owner(), json!({ "taskDefinitions": ["web:1"] }));
         deregister_container_instance(owner(), json!({ "containerInstance": instance, "force": true }));
+    }
+    let deployments = bench.list_service_deployments(&owner(), json!({ "service": "s" })).await.unwrap();
+    let deployment = deployments["serviceDeployments"][0]["serviceDeploymentArn"].clone();
+    let where_ = json!({ "cluster": "default", "service": "sets" });
+    let sets = bench.describe_task_sets(&owner(), where_.clone()).await.unwrap();
+    let set = json!({ "taskSet": sets["taskSets"][0]["id"], "primaryTaskSet": sets["taskSets"][0]["id"] });
+    let set = merged(where_, set);
+    let without = |field: &str| {
+        let mut set = set.clone();
+        set.as_object_mut().unwrap().remove(field);
+        set
+    };
+    let scaled = merged(without("primaryTaskSet"), json!({ "scale": { "value": 50.0, "unit": "PERCENT" } }));
+    twice! { bench,
+        stop_service_deployment(owner(), json!({ "serviceDeploymentArn": deployment, "stopType": "ABORT" }));
+        update_service_primary_task_set(owner(), without("taskSet"));
+        update_task_set(owner(), scaled);
+        delete_task_set(owner(), merged(without("primaryTaskSet"), json!({ "force": true })));
+        delete_service(owner(), json!({ "service": "sets", "force": true }));
+        delete_service(owner(), json!({ "service": "s", "force": true }));
     }
     // It expires later when it is asked for later, and is there either way.
     for _ in 0..2 {

@@ -14,6 +14,9 @@ use crate::account_setting::table::AccountSettingRow;
 use crate::capacity_provider::table::CapacityProviderRow;
 use crate::cluster::table::ClusterRow;
 use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow, ReservationRow};
+use crate::service::ServiceEventRow;
+use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
+use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition::table::TaskDefinitionRow;
 use crate::{EcsService, Options};
@@ -64,12 +67,15 @@ operations! {
     delete_account_setting create_capacity_provider update_capacity_provider delete_capacity_provider
     describe_capacity_providers get_task_protection update_task_protection
     register_task_definition describe_task_definition deregister_task_definition delete_task_definitions
-    create_service describe_services
     run_task start_task stop_task describe_tasks list_tasks
     register_container_instance deregister_container_instance describe_container_instances list_container_instances
     update_container_instances_state discover_poll_endpoint put_attributes delete_attributes
     tag_resource untag_resource
     submit_task_state_change submit_container_state_change submit_attachment_state_changes
+    create_service update_service delete_service describe_services list_services
+    describe_service_deployments list_service_deployments stop_service_deployment continue_service_deployment
+    describe_service_revisions create_task_set update_task_set delete_task_set describe_task_sets
+    update_service_primary_task_set
 }
 
 impl Bench {
@@ -239,6 +245,11 @@ impl Bench {
         rows.extend(view.scan::<TaskDefinitionRow>("").map(|row| format!("{row:?}")));
         rows.extend(view.scan::<TaskRow>("").map(|row| format!("{row:?}")));
         rows.extend(view.scan::<TaskStatusRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ServiceRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ServiceRevisionRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<RolloutRow>("").map(|row| format!("{row:?}")));
+        rows.extend(view.scan::<ServiceDeploymentRow>("").map(|row| serde_json::to_string(&*row).unwrap()));
+        rows.extend(view.scan::<ServiceEventRow>("").map(|row| format!("{row:?}")));
         rows
     }
 

@@ -158,6 +158,7 @@ impl Decision {
         }
         let stops = std::mem::take(&mut self.stops);
         self.stop_tasks(tx, stops, ambient);
+        let has_tried = !self.starts.is_empty();
         for it in std::mem::take(&mut self.starts) {
             start::start(tx, &self.service, &mut self.rollout, &it, ambient);
         }
@@ -185,7 +186,8 @@ impl Decision {
                 ..(*self.service).clone()
             });
         }
-        if self.rollout != self.rollout_before {
+        // Also when as many found no room as before: the change tells the controller to wait for more room again.
+        if has_tried || self.rollout != self.rollout_before {
             tx.put(self.rollout);
         }
     }

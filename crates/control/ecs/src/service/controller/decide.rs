@@ -77,7 +77,9 @@ impl ServiceController {
             }
             plan = self.plan(view, decision, roster, now);
         }
-        self.rebalance(view, decision, roster, &plan);
+        if self.rebalance(view, decision, roster, &plan) {
+            plan = self.plan(view, decision, roster, now);
+        }
         self.resolve_images(view, decision);
         let before: BTreeSet<String> = decision.rollout.deployments.iter().map(|entry| entry.id.clone()).collect();
         forget_ended(decision, roster);
@@ -103,6 +105,7 @@ impl ServiceController {
         let own = roster.staying(&id);
         let (minimum, maximum) = service.percents();
         let outgoing = roster.totals().total() - own.total();
+        let is_blocked = self.blocked.contains(&service.key());
         if service.is_daemon {
             let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
             let company = |instance: &str| has_company(view, service, instance);
@@ -113,7 +116,7 @@ impl ServiceController {
                 healthy: own.healthy,
                 outgoing,
                 is_steady: step.is_steady,
-                start: step.start_on.len(),
+                start: if is_blocked { 0 } else { step.start_on.len() },
                 missing: step.start_on.len(),
                 start_on: Some(step.start_on),
                 stop: step.stop,
@@ -121,7 +124,6 @@ impl ServiceController {
             };
         }
         let desired = usize::try_from(service.desired_count).unwrap_or(0);
-        let is_blocked = self.blocked.contains(&service.key());
         let wanted = Wanted {
             deployment: id.clone(),
             desired,

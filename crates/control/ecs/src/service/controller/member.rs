@@ -13,7 +13,7 @@ use super::ServiceController;
 use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use crate::scope::Scope;
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
-use crate::task::describe::task_health;
+use crate::task::describe::{is_checked, task_health};
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
@@ -119,16 +119,13 @@ fn settle(
     let since = if before.is_some_and(|(phase, _)| phase == Phase::Pending) { now } else { started_at.min(now) };
     let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision));
     let definition = definition.as_ref().map(|row| &row.definition);
-    let containers = definition.into_iter().flat_map(|definition| definition.container_definitions.iter().flatten());
-    let is_checked =
-        containers.into_iter().any(|container| container.essential.unwrap_or(true) && container.health_check.is_some());
     let wait = |after: Duration, settled: Settled, phase: Phase| match before {
         Some((Phase::Settling(Some(at)), known)) if known == settled => (Phase::Settling(Some(at)), settled),
         Some((known, _)) if known == phase => (phase, settled),
         _ if since.plus(after) <= now => (phase, settled),
         _ => (Phase::Settling(Some(since.plus(after))), settled),
     };
-    if !is_checked {
+    if !definition.is_some_and(is_checked) {
         return wait(healthy_after, Settled::Healthy, Phase::Healthy);
     }
     match task_health(definition, Some(state)) {

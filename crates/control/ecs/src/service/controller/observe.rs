@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use estiva_model::Timestamp;
+use estiva_planning::deployment::{Roster, Settled};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Snapshot};
 
@@ -34,9 +35,13 @@ impl ServiceController {
             let task = view.get::<TaskRow>(&change.key);
             return task.and_then(|task| self.refresh(view, &task, now)).into_iter().collect();
         }
-        if change.row::<ServiceRow>().is_some() {
+        if let Some(service) = change.row::<ServiceRow>() {
             let key = change.key.to_string();
+            let grace = |row: &Option<Arc<ServiceRow>>| row.as_ref()?.settings.health_check_grace_period_seconds;
             self.rosters.entry(key.clone()).or_default();
+            if grace(&service.before) != grace(&service.after) {
+                self.look_again_at_unhealthy(view, &key, now);
+            }
             self.blocked.remove(&key);
             self.uneven.insert(key.clone());
             return vec![key];
@@ -56,6 +61,18 @@ impl ServiceController {
         self.take_in_capacity(view, change, now)
     }
 
+    /// Another grace period holds for tasks that run already, too.
+    fn look_again_at_unhealthy(&mut self, view: &Snapshot, service: &str, now: Timestamp) {
+        let members = self.rosters.get(service).into_iter().flat_map(Roster::members);
+        let unhealthy = members.filter(|(_, member)| member.settles_as == Settled::Unhealthy);
+        for key in unhealthy.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            if let Some(task) = view.get::<TaskRow>(&key) {
+                self.rosters.entry(service.to_owned()).or_default().remove(&key);
+                self.refresh(view, &task, now);
+            }
+        }
+    }
+
     fn take_in_capacity(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
         if let Some(reservation) = change.row::<ReservationRow>() {
             let is_leaving = || {
@@ -64,7 +81,7 @@ impl ServiceController {
             };
             return match (reservation.before, reservation.after) {
                 (Some(before), Some(after)) if before.remaining == after.remaining => Vec::new(),
-                (Some(_), Some(_)) if is_leaving() => self.all_of_cluster(&change.key),
+                (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
                 (Some(before), Some(after)) if !has_more(&before, &after) => Vec::new(),
                 _ => self.with_capacity(view, &change.key),
             };
@@ -103,10 +120,6 @@ impl ServiceController {
             self.uneven.insert(key.clone());
         }
         services
-    }
-
-    fn all_of_cluster(&self, instance: &str) -> Vec<String> {
-        self.rosters.keys().filter(|key| key.starts_with(cluster_of(instance))).cloned().collect()
     }
 
     /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.

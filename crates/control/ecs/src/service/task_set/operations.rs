@@ -50,6 +50,9 @@ pub(crate) async fn create(
         own.settings.platform_version.clone_from(&input.platform_version);
         check_runnable(&own, &definition)?;
         let mut rollout = deployment::rollout(tx, &found);
+        if let Some(known) = made_by(&rollout, input.client_token.as_ref()) {
+            return Ok((found, known.clone()));
+        }
         if rollout.deployments.len() >= SETS_MAX {
             return Err(invalid(format!("A service can have at most {SETS_MAX} task sets.")));
         }
@@ -63,10 +66,12 @@ pub(crate) async fn create(
                 tags: tags.clone(),
                 is_stable: false,
                 stability_at: ambient.now(),
+                client_token: input.client_token.clone(),
             }),
             ..deployment::entry(&id, &revision.id, ambient.now())
         };
         rollout.deployments.insert(0, set.clone());
+        look_for_room(&mut rollout);
         tx.put(rollout);
         Ok::<_, Error>((found, set))
     });
@@ -85,11 +90,12 @@ pub(crate) async fn update(
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
         let found = external(tx, &scope, &cluster.name, &input.service)?;
         let set = change(tx, &found, &input.task_set, |set| {
+            let Some(state) = set.task_set.as_mut().filter(|state| state.scale.to_bits() != scale.to_bits()) else {
+                return;
+            };
+            state.scale = scale;
+            state.is_stable = false;
             set.updated_at = service.ambient.now();
-            if let Some(state) = &mut set.task_set {
-                state.scale = scale;
-                state.is_stable = false;
-            }
         })?;
         Ok::<_, Error>((found, set))
     });
@@ -112,8 +118,10 @@ pub(crate) async fn delete(
             return Err(invalid("The task set cannot be deleted while its scale is above 0. Use force."));
         }
         let set = change(tx, &found, &input.task_set, |set| {
-            set.status = DeploymentStatus::Draining;
-            set.updated_at = service.ambient.now();
+            if set.status != DeploymentStatus::Draining {
+                set.status = DeploymentStatus::Draining;
+                set.updated_at = service.ambient.now();
+            }
         })?;
         Ok::<_, Error>((found, set))
     });
@@ -133,10 +141,10 @@ pub(crate) async fn set_primary(
         let mut rollout = deployment::rollout(tx, &found);
         let id = find(&rollout, &input.primary_task_set)?.id.clone();
         for set in &mut rollout.deployments {
-            if set.id == id {
+            if set.id == id && set.status != DeploymentStatus::Primary {
                 set.status = DeploymentStatus::Primary;
                 set.updated_at = service.ambient.now();
-            } else if set.status == DeploymentStatus::Primary {
+            } else if set.id != id && set.status == DeploymentStatus::Primary {
                 set.status = DeploymentStatus::Active;
             }
         }
@@ -207,9 +215,22 @@ fn change(
     if let Some(set) = rollout.deployment_mut(&id) {
         change(set);
     }
+    look_for_room(&mut rollout);
     let set = find(&rollout, &id)?.clone();
     tx.put(rollout);
     Ok(set)
+}
+
+/// The task set that a repeated call means.
+fn made_by<'a>(rollout: &'a RolloutRow, token: Option<&String>) -> Option<&'a Deployment> {
+    let token = token?;
+    let is_of = |set: &&Deployment| set.task_set.as_ref().and_then(|state| state.client_token.as_ref()) == Some(token);
+    rollout.deployments.iter().find(is_of)
+}
+
+/// One set that finds no room must not keep the others from being tried.
+fn look_for_room(rollout: &mut RolloutRow) {
+    rollout.unplaced = 0;
 }
 
 fn shown(service: &EcsService, found: &ServiceRow, set: &Deployment) -> api::TaskSet {

@@ -1,0 +1,179 @@
+//! What the controller makes of services.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::play::{Fate, Play};
+use crate::container_instance::tests::bench::{merged, node, owner, text};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn breaker(rollback: bool, count: i32) -> Value {
+    let threshold = json!({ "type": "COUNT", "value": count });
+    json!({ "deploymentCircuitBreaker": { "enable": true, "rollback": rollback, "thresholdConfiguration": threshold } })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_gets_its_tasks_and_rests() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 3 })).await;
+    let shown = play.rests().await;
+    assert_eq!((&shown["runningCount"], &shown["deployments"][0]["rolloutState"]), (&json!(3), &json!("COMPLETED")));
+    let events = play.events().await;
+    assert!(events[0].starts_with("has started 3 tasks: (task "), "{events:?}");
+    let id = text(&shown["deployments"][0]["id"]);
+    assert_eq!(
+        events[1..],
+        [format!("(deployment {id}) deployment completed."), "has reached a steady state.".to_owned()]
+    );
+    assert!(play.stands_still(HOUR).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_is_told_once_and_waits_for_it() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 6 })).await;
+    play.until(async || play.show().await["runningCount"] == 4).await;
+    assert_eq!(play.told("was unable to place a task").await, 1);
+    assert!(play.stands_still(HOUR).await);
+    play.bench.join("b", json!({})).await;
+    play.rests().await;
+    assert_eq!(play.told("was unable to place a task").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("large", json!({ "memory": 100, "cpu": 512 }), json!({})).await;
+    let mut occupants = Vec::new();
+    for _ in 0..4 {
+        occupants.push(play.bench.run("web").await);
+    }
+    play.create(json!({ "taskDefinition": "large", "desiredCount": 1 })).await;
+    play.until(async || play.told("was unable to place a task").await == 1).await;
+    for occupant in &occupants[..2] {
+        assert!(play.stands_still(HOUR).await);
+        let input = json!({ "task": occupant, "status": "STOPPED" });
+        play.bench.submit_task_state_change(&node("a"), input).await.unwrap();
+    }
+    play.rests().await;
+    assert_eq!(play.told("was unable to place a task").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_waits_for_room_on_a_full_instance() {
+    let play = Play::with_nodes(&["full", "free"]).await;
+    let full = json!([{ "type": "memberOf", "expression": "attribute:name == full" }]);
+    let input = json!({ "taskDefinition": "web", "count": 4, "placementConstraints": full });
+    let occupants = play.bench.run_task(&owner(), input).await.unwrap()["tasks"].clone();
+    play.create(json!({ "schedulingStrategy": "DAEMON" })).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    assert!(play.stands_still(HOUR).await);
+    assert_eq!(play.told("was unable to place a task").await, 1);
+    let input = json!({ "task": occupants[0]["taskArn"], "status": "STOPPED" });
+    play.bench.submit_task_state_change(&node("full"), input).await.unwrap();
+    play.until(async || play.show().await["runningCount"] == 2).await;
+    play.rests().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_never_run_are_tried_ever_more_seldom() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Fails, async || failed().await == 12).await;
+    let since = tokio::time::Instant::now();
+    play.until_with(|_| Fate::Fails, async || failed().await == 13).await;
+    assert!(since.elapsed() > Duration::from_secs(16 * 60), "{:?}", since.elapsed());
+    assert_eq!(play.told("is unable to consistently start tasks successfully.").await, 1);
+    play.update(json!({ "forceNewDeployment": true })).await;
+    play.rests().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_was_healthy_makes_up_for_those_that_failed() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 2, "deploymentConfiguration": breaker(true, 4) })).await;
+    let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Exits(1), async || failed().await >= 2).await;
+    play.rests().await;
+    assert_eq!(failed().await, 0);
+    assert_eq!(play.deployment().await["status"], "SUCCESSFUL");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breaker_goes_back_or_stays() {
+    for (rollback, status, running) in [(true, "ROLLBACK_SUCCESSFUL", "web:1"), (false, "STOPPED", "web:2")] {
+        let play = Play::with_nodes(&["a"]).await;
+        play.create(json!({ "desiredCount": 1, "deploymentConfiguration": breaker(rollback, 3) })).await;
+        play.rests().await;
+        play.bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+        play.update(json!({ "taskDefinition": "web:2" })).await;
+        let of_second = |task: &crate::task::table::TaskRow| {
+            if task.revision == 2 { Fate::Fails } else { Fate::Runs }
+        };
+        play.until_with(of_second, async || play.deployment().await["status"] == status).await;
+        let deployment = play.deployment().await;
+        let breaker = &deployment["deploymentCircuitBreaker"];
+        assert_eq!((&breaker["failureCount"], &breaker["threshold"]), (&json!(3), &json!(3)), "{status}");
+        let shown = play.show().await;
+        assert!(text(&shown["taskDefinition"]).ends_with(running), "{status}");
+        assert_eq!(shown["runningCount"], 1, "the task of before runs on");
+        assert!(play.stands_still(HOUR).await, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_health_check_time_makes_nothing_healthy() {
+    let play = Play::with_nodes(&[]).await;
+    let capability = json!({ "attributes": [{ "name": "ecs.capability.container-health-check" }] });
+    play.bench.join("a", capability).await;
+    let check = json!({ "command": ["CMD", "true"] });
+    play.bench.define("checked", json!({ "memory": 100, "healthCheck": check }), json!({})).await;
+    play.create(json!({ "taskDefinition": "checked", "desiredCount": 1 })).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    assert!(play.stands_still(HOUR).await);
+    assert_eq!(play.deployment().await["status"], "IN_PROGRESS");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_service_ends_its_tasks_and_then_itself() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 2 })).await;
+    play.rests().await;
+    play.bench.delete_service(&owner(), json!({ "service": "web", "force": true })).await.unwrap();
+    assert_eq!(play.show().await["status"], "DRAINING");
+    assert!(play.stands_still(HOUR).await, "its node has not answered");
+    assert_eq!(play.show().await["status"], "DRAINING");
+    play.until(async || play.show().await["status"] == "INACTIVE").await;
+    let shown = play.show().await;
+    assert_eq!((&shown["runningCount"], &shown["deployments"]), (&json!(0), &json!([])));
+    play.create(json!({ "desiredCount": 1 })).await;
+    play.rests().await;
+    assert_eq!(play.told("has started").await, 1, "a new service has nothing of a former one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_keeps_its_bounds_whatever_fails() {
+    let play = Play::with_nodes(&["a", "b"]).await;
+    let bounds = json!({ "minimumHealthyPercent": 75, "maximumPercent": 125 });
+    play.create(json!({ "desiredCount": 4, "deploymentConfiguration": merged(bounds, breaker(true, 2)) })).await;
+    play.rests().await;
+    for fate in [Fate::Runs, Fate::Fails, Fate::Exits(1)] {
+        play.update(json!({ "forceNewDeployment": true })).await;
+        let newest = text(&play.show().await["deployments"][0]["id"]);
+        let judge = |task: &crate::task::table::TaskRow| {
+            if task.deployment.as_ref() == Some(&newest) { fate } else { Fate::Runs }
+        };
+        play.until_with(judge, async || {
+            let shown = play.show().await;
+            let (running, pending) = (shown["runningCount"].as_i64().unwrap(), shown["pendingCount"].as_i64().unwrap());
+            assert!(running >= 3 && running + pending <= 5, "{fate:?}: {running} {pending}");
+            let status = text(&play.deployment().await["status"]);
+            status == "SUCCESSFUL" || status == "ROLLBACK_SUCCESSFUL"
+        })
+        .await;
+        play.rests().await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Task sets: what their owner says of them.
+
+use serde_json::{Value, json};
+
+use super::play::Play;
+use crate::container_instance::tests::bench::{merged, owner, refusal, text};
+
+async fn external(names: &[&str]) -> Play {
+    let play = Play::with_nodes(names).await;
+    let input = json!({ "serviceName": "web", "desiredCount": 4, "deploymentController": { "type": "EXTERNAL" } });
+    play.bench.create_service(&owner(), input).await.unwrap();
+    play
+}
+
+fn about(more: Value) -> Value {
+    merged(json!({ "cluster": "default", "service": "web" }), more)
+}
+
+fn percent(value: f64) -> Value {
+    json!({ "value": value, "unit": "PERCENT" })
+}
+
+async fn make(play: &Play, definition: &str, scale: f64) -> String {
+    let input = about(json!({ "taskDefinition": definition, "scale": percent(scale) }));
+    text(&play.bench.create_task_set(&owner(), input).await.unwrap()["taskSet"]["id"])
+}
+
+async fn set(play: &Play, id: &str) -> Value {
+    let answer = play.bench.describe_task_sets(&owner(), about(json!({ "taskSets": [id] }))).await.unwrap();
+    answer["taskSets"][0].clone()
+}
+
+async fn running(play: &Play, id: &str) -> i64 {
+    set(play, id).await["runningCount"].as_i64().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_set_has_its_part_rounded_up() {
+    let play = external(&["a", "b"]).await;
+    let (blue, green) = (make(&play, "web", 100.0).await, make(&play, "web", 30.0).await);
+    play.until(async || running(&play, &blue).await == 4 && running(&play, &green).await == 2).await;
+    let input = about(json!({ "taskSet": blue, "scale": percent(0.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until(async || running(&play, &blue).await == 0).await;
+    play.bench.delete_task_set(&owner(), about(json!({ "taskSet": blue }))).await.unwrap();
+    play.until(async || {
+        let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
+        answer["taskSets"].as_array().unwrap().len() == 1
+    })
+    .await;
+    assert_eq!(running(&play, &green).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_finds_no_room_does_not_keep_the_others_back() {
+    let play = external(&["a"]).await;
+    play.bench.define("huge", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
+    make(&play, "huge", 100.0).await;
+    play.until(async || play.told("was unable to place a task").await > 0).await;
+    let small = make(&play, "web", 50.0).await;
+    play.until(async || {
+        running(&play, &small).await == 2 && set(&play, &small).await["stabilityStatus"] == "STEADY_STATE"
+    })
+    .await;
+    assert!(play.stands_still(std::time::Duration::from_secs(3600)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_makes_a_set_once() {
+    let play = external(&["a"]).await;
+    let input = about(json!({ "taskDefinition": "web", "clientToken": "t" }));
+    let first = play.bench.create_task_set(&owner(), input.clone()).await.unwrap();
+    let again = play.bench.create_task_set(&owner(), input).await.unwrap();
+    assert_eq!(first["taskSet"]["id"], again["taskSet"]["id"]);
+    make(&play, "web", 0.0).await;
+    let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
+    assert_eq!(answer["taskSets"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sets_that_cannot_be_are_refused() {
+    let play = external(&["a"]).await;
+    let bench = &play.bench;
+    let scaled = make(&play, "web", 10.0).await;
+    let told = refusal(bench.delete_task_set(&owner(), about(json!({ "taskSet": scaled }))).await);
+    assert!(told.contains("force"), "{told}");
+    let told = refusal(bench.delete_service(&owner(), json!({ "service": "web" })).await);
+    assert!(told.starts_with("InvalidParameterException"), "{told}");
+    for scale in [-1.0, 100.5] {
+        let input = about(json!({ "taskDefinition": "web", "scale": percent(scale) }));
+        assert!(refusal(bench.create_task_set(&owner(), input).await).contains("scale"));
+    }
+    let other = json!({ "serviceName": "own", "taskDefinition": "web", "desiredCount": 0 });
+    bench.create_service(&owner(), other).await.unwrap();
+    let input = json!({ "cluster": "default", "service": "own", "taskDefinition": "web" });
+    assert!(refusal(bench.create_task_set(&owner(), input).await).contains("EXTERNAL"));
+    let told = refusal(bench.update_task_set(&owner(), about(json!({ "taskSet": "x", "scale": percent(1.0) }))).await);
+    assert!(told.starts_with("TaskSetNotFoundException"), "{told}");
+}
