@@ -179,3 +179,27 @@ fn a_node_that_takes_leave_is_empty_at_last() {
     })
     .check("services");
 }
+
+#[test]
+fn room_that_comes_bit_by_bit_is_used() {
+    simulate(1, |world| async move {
+        let cluster = cluster(&world, 1).await;
+        let sized = |family: &str, cpu: i32| Definition { cpu, ..Definition::new(family, Image::Good) };
+        for definition in [sized("small", 1000), sized("middle", 2000), sized("large", 2500)] {
+            cluster.define(&definition).await.unwrap();
+        }
+        let small = cluster.run_task("small", 2).await.unwrap();
+        let middle = cluster.run_task("middle", 1).await.unwrap();
+        cluster.create_service(&Service::new("web", "large", 1)).await.unwrap();
+        settled(&cluster).await;
+        assert_eq!(started(&cluster, "large"), 0);
+        // More room, but not enough; and then enough.
+        cluster.stop_task(&small[0]).await.unwrap();
+        settled(&cluster).await;
+        cluster.stop_task(&middle[0]).await.unwrap();
+        settled(&cluster).await;
+        assert_eq!(running_tasks(&cluster, "large").len(), 1);
+        Some(cluster)
+    })
+    .check("services");
+}
