@@ -91,7 +91,7 @@ impl ServiceController {
         let own = roster.staying(&id);
         let (minimum, maximum) = service.percents();
         let outgoing = roster.totals().total() - own.total();
-        let is_blocked = self.blocked.contains(&service.key());
+        let is_blocked = self.blocked.contains_key(&service.key());
         if service.is_daemon {
             let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
             let company = |instance: &str| has_company(view, service, instance);

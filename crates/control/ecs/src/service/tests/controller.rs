@@ -62,6 +62,21 @@ async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_wants_company_is_placed_once_it_is_there() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
+    let beside = json!([{ "type": "memberOf", "expression": "task:group == family:database" }]);
+    play.create(json!({ "desiredCount": 1, "placementConstraints": beside })).await;
+    play.until(async || play.told("was unable to place a task").await == 1).await;
+    assert!(play.stands_still(HOUR).await);
+    play.bench.run("web").await;
+    assert!(play.events().await.len() == 1, "others are no company");
+    play.bench.run("database").await;
+    play.rests().await;
+    assert_eq!(play.told("was unable to place a task").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_waits_for_room_on_a_full_instance() {
     let play = Play::with_nodes(&["full", "free"]).await;
     let full = json!([{ "type": "memberOf", "expression": "attribute:name == full" }]);
