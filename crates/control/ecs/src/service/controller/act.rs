@@ -49,6 +49,8 @@ pub(super) struct Decision {
     pub only_on: Option<BTreeSet<String>>,
     /// The places, in the deployment's hooks, of those whose tasks are to be started.
     pub hook_starts: Vec<usize>,
+    /// The keys of the tasks of hooks whose time has run out.
+    pub hook_stops: Vec<String>,
     /// The service has ended.
     pub is_gone: bool,
     /// What was said and is over.
@@ -77,6 +79,7 @@ impl Decision {
             starts: Vec::new(),
             only_on: None,
             hook_starts: Vec::new(),
+            hook_stops: Vec::new(),
             is_gone: false,
             over: Vec::new(),
             stops: Vec::new(),
@@ -124,6 +127,7 @@ impl Decision {
             && self.stops.is_empty()
             && self.events.is_empty()
             && self.hook_starts.is_empty()
+            && self.hook_stops.is_empty()
             && !self.is_gone
             && self.ended.is_none()
             && self.rollout == self.rollout_before
@@ -158,6 +162,7 @@ impl Decision {
         for (kind, message) in std::mem::take(&mut self.events) {
             self.rollout.tell(tx, kind, &message, ambient);
         }
+        hooks::stop_tasks(tx, &self.hook_stops, ambient);
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
             hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);
