@@ -150,6 +150,21 @@ def test_a_node_under_way_is_no_reason_to_do_a_thing_twice(new_installation):
     eventually(lambda: not here.processes("shim"))
 
 
+def test_a_service_is_there_again_after_everything_was_down(new_installation):
+    here = new_installation()
+    service = Service(here, define(here, "back"), 3)
+    service.stable()
+    before = service.arns()
+    here.down()
+    assert not here.processes("shim")
+    here.up()
+    service.stable()
+    assert len(service.runs(3)) == 3 and not before & service.arns()
+    assert {here.task(arn)["lastStatus"] for arn in before} == {"STOPPED"}
+    eventually(lambda: len(here.processes("shim")) == 3)
+    service.delete()
+
+
 def revision_count(service):
     """How much the service has told and done."""
     return len(service.events()), len(service.arns()), len(service.arns("STOPPED"))
