@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [task-start] [api] [footprint] [scale] [density] [placement]
+    bench/run.py [services] [task-start] [api] [footprint] [scale] [density] [placement] [placement]
 """
 
 import concurrent.futures
@@ -29,8 +29,10 @@ import botocore.credentials  # noqa: E402
 import installation  # noqa: E402
 import oci_image  # noqa: E402
 from density import density  # noqa: E402
+from services import services  # noqa: E402
 
 installation.BINARY = ROOT / "target/release/estiva"
+IMAGE = None
 HELLO = {"name": "web", "image": "hello", "memory": 16, "portMappings": [{"containerPort": 8080}]}
 
 
@@ -237,8 +239,16 @@ def simulated_node(here):
             while node.recv(1 << 20):
                 pass
 
+    def live():
+        """A pong every second: a node that shows no sign of life is taken for silent."""
+        with contextlib.suppress(OSError):
+            while True:
+                node.sendall(b"\x8a\x80\x00\x00\x00\x00")
+                time.sleep(1)
+
     assert b" 101 " in node.recv(1 << 16)
     threading.Thread(target=drain, daemon=True).start()
+    threading.Thread(target=live, daemon=True).start()
     return node
 
 
@@ -331,14 +341,21 @@ def placement(*_):
     return [tuple(line.split("\t")) for line in lines]
 
 
-BENCHES = {"task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement}
+def of_services(here, hello):
+    here.down()
+    here.up("--healthy-after", "0s")
+    return services(here, hello, sys.modules[__name__])
+
+
+BENCHES = {"services": of_services, "task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement}
 
 
 def main():
     chosen = sys.argv[1:] or list(BENCHES)
     hello = Path(subprocess.run([ROOT / "tools/build-hello"], check=True, capture_output=True, text=True).stdout.strip())
     with tempfile.TemporaryDirectory() as directory:
-        image = Path(directory) / "hello.tar"
+        global IMAGE
+        image = IMAGE = Path(directory) / "hello.tar"
         oci_image.write_image(image, "hello", [(hello, "/hello")], Entrypoint=["/hello"])
         for name in chosen:
             print(f"\n{name}")

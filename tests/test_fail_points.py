@@ -41,7 +41,7 @@ def test_an_agent_that_dies_is_no_tasks_end(new_installation, monkeypatch, tmp_p
     log = {"logDriver": "awslogs", "options": {"awslogs-group": "/f", "awslogs-stream-prefix": "t", "awslogs-create-group": "true"}}
     first = shell("echo once >> /shared/starts", name="first", essential=False, mountPoints=mount)
     main = shell(
-        "cat /shared/starts; trap 'echo bye; exit 7' TERM; while :; do sleep 0.05; done",
+        "trap 'echo bye; exit 7' TERM; cat /shared/starts; while :; do sleep 0.05; done",
         mountPoints=mount,
         dependsOn=[{"containerName": "first", "condition": "SUCCESS"}],
         logConfiguration=log,

@@ -262,7 +262,7 @@ def test_a_node_does_only_what_nodes_do(estiva):
 
 
 def test_what_is_not_there_yet_says_so(estiva):
-    answer = refused(lambda: estiva.ecs.create_service(serviceName="x", taskDefinition="y"), "NotImplemented", "CreateService")
+    answer = refused(lambda: estiva.ecs.list_services_by_namespace(namespace="x"), "NotImplemented", "ListServicesByNamespace")
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

@@ -27,6 +27,7 @@ pub struct InstallationOptions {
 }
 
 /// The directories of an installation. Nothing is kept outside of them.
+#[derive(Debug, Clone)]
 pub struct Installation {
     data: PathBuf,
     /// Twelve hexadecimal digits that follow from the data directory: they name what the kernel has of this
@@ -39,8 +40,7 @@ impl InstallationOptions {
     pub fn open(&self) -> Result<Installation> {
         private_dir(&self.data)?;
         let data = fs::canonicalize(&self.data).with_context(|| format!("cannot find {}", self.data.display()))?;
-        let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
-        let name = hex::encode(&digest[..6]);
+        let name = name_of(&data);
         Ok(Installation { data, name })
     }
 
@@ -55,11 +55,16 @@ impl InstallationOptions {
 
     /// The endpoint's URL as clients on this machine use it.
     pub fn endpoint(&self) -> String {
+        format!("http://{}", self.endpoint_address())
+    }
+
+    /// Where clients on this machine connect to.
+    pub fn endpoint_address(&self) -> SocketAddr {
         let mut address = self.listen;
         if address.ip().is_unspecified() {
             address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        format!("http://{address}")
+        address
     }
 }
 
@@ -81,10 +86,38 @@ impl Installation {
 
     /// Sockets and namespaces: what need not survive a reboot.
     pub fn run_dir(&self) -> Result<PathBuf> {
-        let dir = Path::new("/run/estiva").join(&self.name);
-        private_dir(Path::new("/run/estiva"))?;
-        private_dir(&dir)?;
-        Ok(dir)
+        run_dir(&self.name)
+    }
+
+    /// A directory for each further node of this machine.
+    pub fn nodes_dir(&self) -> Result<PathBuf> {
+        self.private("nodes")
+    }
+
+    /// As [`node_dir`](Self::node_dir), of a further node.
+    pub fn further_node_dir(&self, node: &str) -> Result<PathBuf> {
+        self.nodes_dir()?;
+        self.private(&format!("nodes/{node}"))
+    }
+
+    /// As [`run_dir`](Self::run_dir), of a further node.
+    pub fn further_run_dir(&self, node: &str) -> Result<PathBuf> {
+        run_dir(&self.further_name(node))
+    }
+
+    /// What the kernel's objects of a further node are named by.
+    pub fn further_name(&self, node: &str) -> String {
+        name_of(&self.data.join("nodes").join(node))
+    }
+
+    /// Where `estiva up` hears what is to become of its further nodes.
+    pub fn control_socket(&self) -> Result<PathBuf> {
+        Ok(self.run_dir()?.join("up.sock"))
+    }
+
+    /// The further nodes' network namespaces.
+    pub fn namespaces_dir(&self) -> Result<PathBuf> {
+        Ok(self.run_dir()?.join("nodes"))
     }
 
     /// Credentials of the account's owner and of the node, and where the endpoint is.
@@ -133,6 +166,19 @@ impl Installation {
         private_dir(&dir)?;
         Ok(dir)
     }
+}
+
+/// Twelve hexadecimal digits that follow from a directory.
+fn name_of(dir: &Path) -> String {
+    hex::encode(&Sha256::digest(dir.as_os_str().as_encoded_bytes())[..6])
+}
+
+fn run_dir(name: &str) -> Result<PathBuf> {
+    let all = Path::new("/run/estiva");
+    let dir = all.join(name);
+    private_dir(all)?;
+    private_dir(&dir)?;
+    Ok(dir)
 }
 
 fn private_dir(dir: &Path) -> Result<()> {

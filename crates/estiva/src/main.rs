@@ -3,6 +3,7 @@
 mod command;
 mod credentials;
 mod installation;
+mod nodes;
 mod output;
 mod owner;
 mod patience;
@@ -38,11 +39,13 @@ enum Command {
     Up(command::up::Options),
     Down(command::down::Options),
     Status(command::status::Options),
+    Service(command::service::Options),
     Task(command::task::Options),
     Exec(command::exec::Options),
     Top(command::top::Options),
     Env(command::env::Options),
     Image(command::image::Options),
+    Node(command::node::Options),
     Server(command::server::Options),
     Agent(command::agent::Options),
 }
@@ -58,11 +61,13 @@ fn main() -> ExitCode {
         Command::Up(options) => command::up::run(&cli.installation, &options),
         Command::Down(options) => command::down::run(&cli.installation, &options),
         Command::Status(options) => command::status::run(&cli.installation, &options),
+        Command::Service(options) => command::service::run(&cli.installation, &options),
         Command::Task(options) => command::task::run(&cli.installation, &options),
         Command::Exec(options) => command::exec::run(&cli.installation, &options),
         Command::Top(options) => command::top::run(&cli.installation, &options),
         Command::Env(options) => command::env::run(&cli.installation, &options),
         Command::Image(options) => command::image::run(&cli.installation, options),
+        Command::Node(options) => command::node::run(&cli.installation, &options),
         Command::Server(options) => command::server::run(&cli.installation, &options),
         Command::Agent(options) => command::agent::run(&cli.installation, &options),
     };

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use estiva_model::Timestamp;
 use serde::Serialize;
 
 /// Prints `value` as indented JSON.
@@ -30,6 +31,12 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<()> {
         line(&mut row.iter().map(String::as_str))?;
     }
     Ok(())
+}
+
+/// RFC 3339 with milliseconds.
+pub fn time(at: Timestamp) -> String {
+    let since_epoch = std::time::Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or_default());
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since_epoch).to_string()
 }
 
 /// Bytes with a binary unit, such as `1.5 MiB`.

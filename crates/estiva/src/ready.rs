@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -22,9 +23,12 @@ impl Waiter {
     /// Gives `command` the writing end of a new pipe.
     pub fn for_child(command: &mut Command) -> Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).context("cannot make a pipe")?;
-        // The child inherits the writing end; the reading end stays here.
-        fcntl(write.as_raw_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("cannot pass the pipe on")?;
-        command.env(VARIABLE, write.as_raw_fd().to_string());
+        let passed = write.as_raw_fd();
+        command.env(VARIABLE, passed.to_string());
+        // In the child alone: another that is started meanwhile would keep the pipe open after this one's end.
+        let pass = move || fcntl(passed, FcntlArg::F_SETFD(FdFlag::empty())).map(drop).map_err(io::Error::from);
+        // SAFETY: fcntl is async-signal-safe, and nothing else happens between fork and exec.
+        unsafe { command.pre_exec(pass) };
         Ok(Self { read, write })
     }
 
@@ -50,5 +54,33 @@ pub fn announce(message: &str) -> Result<()> {
         // The parent has gone: nobody waits any more.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot tell the parent"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_child_is_heard_and_its_end_is_noticed_whoever_was_started_meanwhile() {
+        let mut ready = shell("echo done >&$ESTIVA_READY_FD");
+        let waiter = Waiter::for_child(&mut ready).unwrap();
+        let mut ended = shell("exit 0");
+        let never = Waiter::for_child(&mut ended).unwrap();
+        let mut other = shell("exec sleep 1000").spawn().unwrap();
+        let (mut ready, mut ended) = (ready.spawn().unwrap(), ended.spawn().unwrap());
+        assert_eq!(waiter.wait().unwrap(), "done");
+        assert!(never.wait().is_err());
+        for child in [&mut ready, &mut ended] {
+            child.wait().unwrap();
+        }
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

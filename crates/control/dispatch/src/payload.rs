@@ -104,7 +104,7 @@ fn container(
         log_mode,
     );
     Container {
-        image: definition.image.clone().unwrap_or_default(),
+        image: image(row, &name, definition),
         cpu: size(|it| it.cpu, definition.cpu),
         memory: size(|it| it.memory, definition.memory),
         essential: definition.essential.unwrap_or(true),
@@ -130,6 +130,15 @@ fn container(
         },
         name,
         ..Container::default()
+    }
+}
+
+/// The image by its digest, once the task's deployment knows it.
+fn image(row: &TaskRow, name: &str, definition: &api::ContainerDefinition) -> String {
+    let image = definition.image.clone().unwrap_or_default();
+    match row.image_digests.get(name).filter(|_| !image.contains('@')) {
+        Some(digest) => format!("{image}@{digest}"),
+        None => image,
     }
 }
 

@@ -10,7 +10,9 @@ use estiva_schema::Request;
 use estiva_store::Store;
 
 use crate::alarm::{AlarmStates, NoAlarms};
+use crate::container_instance::loss::LossController;
 use crate::service::controller::ServiceController;
+use crate::task::limit::TimeoutController;
 use crate::task::usage::Usages;
 use crate::{
     account_setting, attribute, capacity_provider, cluster, container_instance, exec_session, service, tag, task,
@@ -63,7 +65,14 @@ impl EcsService {
     pub async fn run(&self) {
         let services =
             ServiceController::new(self.ambient.clone(), self.options.healthy_after, Arc::clone(&self.alarms));
-        tokio::join!(task::retention::run(self), estiva_reconcile::run(&self.store, &self.ambient, services),);
+        let losses = LossController::new(self.ambient.clone(), self.options.lost_node_after);
+        let timeouts = TimeoutController::new(self.ambient.clone());
+        tokio::join!(
+            task::retention::run(self),
+            estiva_reconcile::run(&self.store, &self.ambient, services),
+            estiva_reconcile::run(&self.store, &self.ambient, losses),
+            estiva_reconcile::run(&self.store, &self.ambient, timeouts),
+        );
     }
 }
 

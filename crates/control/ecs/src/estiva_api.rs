@@ -6,6 +6,7 @@ use estiva_schema::Request;
 
 use crate::EcsService;
 use crate::image_pull;
+use crate::service;
 use crate::task::{history, usage};
 
 #[async_trait]
@@ -15,6 +16,13 @@ impl Estiva for EcsService {
         request: Request<types::DescribeTaskHistoryRequest>,
     ) -> Result<types::DescribeTaskHistoryResponse, Error> {
         history::describe(self, request)
+    }
+
+    async fn list_service_events(
+        &self,
+        request: Request<types::ListServiceEventsRequest>,
+    ) -> Result<types::ListServiceEventsResponse, Error> {
+        service::list_events(self, &request)
     }
 
     async fn list_task_usage(

@@ -1,11 +1,15 @@
 //! `estiva agent`: one node.
 
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use estiva_agent::{Agent, AgentError, ImagePullBehavior, NodeOptions};
-use estiva_model::Region;
+use estiva_agent::{Agent, AgentError, Identity, ImagePullBehavior, NodeOptions, Seat, size_of};
+use estiva_model::{Region, hex_id};
+use estiva_network::Subnet;
 use estiva_wire::sigv4::{Secret, SigningCredentials};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -14,6 +18,8 @@ use crate::credentials::InstallationCredentials;
 use crate::installation::{Installation, InstallationOptions};
 use crate::patience::patiently;
 use crate::{ready, telemetry};
+
+const ZONE_CHARS_MAX: usize = 63;
 
 /// Run a node that takes tasks
 ///
@@ -28,10 +34,41 @@ pub struct Options {
     #[arg(long, value_name = "NAME", default_value = "default", env = "ECS_CLUSTER")]
     cluster: String,
     /// Take tasks of launch type FARGATE, of any cluster
-    #[arg(long)]
+    #[arg(long, conflicts_with = "external")]
     fargate: bool,
+    /// Take tasks of launch type EXTERNAL, and of no other
+    #[arg(long)]
+    external: bool,
+    /// The availability zone that the node stands in; the region's first unless given
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    az: Option<String>,
+    /// The node's instance type: one of EC2's makes the node as small as that; any other is a label
+    #[arg(long, value_name = "TYPE")]
+    instance_type: Option<String>,
+    /// A further attribute of the container instance; may be given again
+    #[arg(long = "attribute", value_name = "NAME[=VALUE]", value_parser = attribute)]
+    attributes: Vec<(String, Option<String>)>,
+    /// How many tasks the node takes at a time; as many as fit unless given
+    #[arg(long, value_name = "N")]
+    task_slots: Option<u32>,
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     settings: NodeSettings,
+}
+
+/// Of a further node of the machine, whose agent `estiva up` starts within the node's network namespace.
+#[derive(Args)]
+struct Place {
+    /// Its name
+    #[arg(long, hide = true, requires = "node_address", requires = "node_subnet")]
+    node: Option<String>,
+    /// Its address
+    #[arg(long, hide = true, requires = "node")]
+    node_address: Option<Ipv4Addr>,
+    /// Its tasks'
+    #[arg(long, hide = true, requires = "node")]
+    node_subnet: Option<Subnet>,
 }
 
 /// What `up` takes for its node too.
@@ -120,7 +157,29 @@ pub fn node_options(here: &Installation) -> Result<NodeOptions> {
         image_dir: here.image_dir()?,
         run_dir: here.run_dir()?,
         exe: std::env::current_exe().context("cannot find this program")?,
+        seat: None,
+        size: None,
     })
+}
+
+/// Where a further node keeps what it has; images it has in common with all nodes of the installation.
+pub fn further_node_options(here: &Installation, node: &str, seat: Seat) -> Result<NodeOptions> {
+    Ok(NodeOptions {
+        installation: here.further_name(node),
+        state_dir: here.further_node_dir(node)?,
+        run_dir: here.further_run_dir(node)?,
+        seat: Some(seat),
+        ..node_options(here)?
+    })
+}
+
+impl Place {
+    fn options(&self, here: &Installation) -> Result<NodeOptions> {
+        match (&self.node, self.node_address, self.node_subnet) {
+            (Some(node), Some(address), Some(subnet)) => further_node_options(here, node, Seat { address, subnet }),
+            _ => node_options(here),
+        }
+    }
 }
 
 fn agent_options(
@@ -129,18 +188,59 @@ fn agent_options(
     options: &Options,
 ) -> Result<estiva_agent::Options> {
     let (credentials, region) = credentials(here)?;
+    let mut node = options.place.options(here)?;
+    node.size = options.instance_type.as_deref().and_then(size_of);
+    if let (Some(name), None) = (&options.instance_type, node.size) {
+        warn!(name, "an instance type that is not known; the node offers what the machine has");
+    }
+    let instance_id = match &options.place.node {
+        None if options.external => Some(external_id(&node.state_dir)?),
+        name => name.clone(),
+    };
     Ok(estiva_agent::Options {
-        node: node_options(here)?,
+        node,
         server: options.server.clone().unwrap_or_else(|| installation.endpoint()),
         cluster: options.cluster.clone(),
         region,
         credentials,
         fargate: options.fargate,
+        identity: Identity {
+            instance_type: options.instance_type.clone(),
+            availability_zone: options.az.clone(),
+            instance_id,
+            external: options.external,
+            attributes: options.attributes.clone(),
+            task_slots: options.task_slots,
+        },
         image_pull_behavior: options.settings.image_pull_behavior.into(),
         insecure_registries: options.settings.insecure_registries.clone(),
         image_cleanup_interval: options.settings.image_cleanup_interval,
         image_minimum_cleanup_age: options.settings.image_minimum_cleanup_age,
     })
+}
+
+/// `mi-` and seventeen hexadecimal digits, as Systems Manager calls a machine that is not of AWS's; made once.
+fn external_id(state_dir: &Path) -> Result<String> {
+    let file = state_dir.join("instance-id");
+    let known = fs::read_to_string(&file).map(|text| text.trim().to_owned()).unwrap_or_default();
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let id = format!("mi-{}", hex_id(&mut rand::rng(), 17));
+    fs::write(&file, format!("{id}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(id)
+}
+
+/// Letters, digits and hyphens: `us-east-1b`, or what the owner's rooms are called.
+pub fn zone(text: &str) -> Result<String, String> {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_zone = (1..=ZONE_CHARS_MAX).contains(&text.len()) && text.bytes().all(legal);
+    if is_zone { Ok(text.to_owned()) } else { Err("a zone is lower-case letters, digits and hyphens".to_owned()) }
+}
+
+fn attribute(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value.to_owned())));
+    if name.is_empty() { Err("an attribute has a name".to_owned()) } else { Ok((name.to_owned(), value)) }
 }
 
 /// Those of the environment, as every AWS tool takes them, or the installation's.

@@ -10,8 +10,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::up::SupervisorState;
-use crate::installation::InstallationOptions;
+use super::up::{SupervisorState, control};
+use crate::installation::{Installation, InstallationOptions};
+use crate::nodes::{NodeRecord, open_fleet, stop_tasks};
 use crate::patience::patiently;
 use crate::telemetry;
 
@@ -30,18 +31,41 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         end(Pid::from_raw(state.pid))?;
     }
     let _lock = here.lock().context("Estiva is still up")?;
+    // One that was killed may have left it.
+    control::remove(&here.control_socket()?)?;
     if options.keep_tasks {
         return Ok(());
     }
     telemetry::start();
-    let runtime = tokio::runtime::Runtime::new()?;
-    let node = super::agent::node_options(&here)?;
-    let stop = || runtime.block_on(estiva_agent::stop_all_tasks(&node));
-    let stopped = patiently(AgentError::is_taken, stop).context("cannot stop the node's tasks")?;
+    // The further nodes first: their directories are within that of the first.
+    let stopped = stop_further(&here)? + stop_first(&here)?;
     if stopped > 0 {
         println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
     }
     Ok(())
+}
+
+/// Stops the tasks of the node that `up` itself brings.
+fn stop_first(here: &Installation) -> Result<usize> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let node = super::agent::node_options(here)?;
+    let stop = || runtime.block_on(estiva_agent::stop_all_tasks(&node));
+    patiently(AgentError::is_taken, stop).context("cannot stop the node's tasks")
+}
+
+/// Stops the tasks of further nodes; the next `estiva up` brings the nodes back.
+fn stop_further(here: &Installation) -> Result<usize> {
+    let nodes = NodeRecord::all(here)?;
+    if nodes.is_empty() {
+        return Ok(0);
+    }
+    let mut fleet = open_fleet(here)?;
+    let mut stopped = 0;
+    for node in &nodes {
+        stopped += stop_tasks(here, &mut fleet, node)?;
+    }
+    fleet.dismantle().context("cannot take the nodes' network away")?;
+    Ok(stopped)
 }
 
 /// Sends SIGTERM and waits for the process to go.

@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use estiva_api_estiva::DescribeTaskHistory;
 use estiva_api_estiva::types::{DescribeTaskHistoryRequest, DescribeTaskHistoryResponse, TaskEvent};
-use estiva_model::Timestamp;
 
 use crate::installation::InstallationOptions;
 use crate::output;
@@ -54,15 +53,10 @@ fn show(history: &DescribeTaskHistoryResponse) -> Result<()> {
 
 fn row(event: &TaskEvent) -> Vec<String> {
     vec![
-        time(event.at),
+        output::time(event.at),
         event.container.clone().unwrap_or_default(),
         event.status.clone(),
         event.exit_code.map(|code| code.to_string()).unwrap_or_default(),
         event.reason.clone().unwrap_or_default(),
     ]
-}
-
-fn time(at: Timestamp) -> String {
-    let since_epoch = std::time::Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or_default());
-    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since_epoch).to_string()
 }

@@ -1,4 +1,4 @@
-//! `estiva up`: a control plane and one node, kept running.
+//! `estiva up`: a control plane, one node, and those that `estiva node add` added, kept running.
 //!
 //! Server and agent are processes of their own: one that dies is started again and finds everything as it was, and
 //! what the one needs of memory or privileges the other need not have.
@@ -13,6 +13,12 @@ use clap::Args;
 use crate::installation::{Installation, InstallationOptions};
 use crate::{ready, telemetry};
 
+pub mod control;
+mod name_server;
+mod node;
+mod nodes;
+mod part;
+mod relay;
 mod supervisor;
 
 pub use supervisor::{Supervisor, SupervisorState};

@@ -51,6 +51,13 @@ pub const CAPABILITIES: [&str; 29] = [
     "ecs.capability.task-eni",
 ];
 
+impl Capacity {
+    /// Whether there is as much of everything.
+    pub fn covers(self, other: Self) -> bool {
+        self.cpu >= other.cpu && self.memory >= other.memory
+    }
+}
+
 /// The machine's cores and memory.
 pub fn of_this_machine() -> Capacity {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);

@@ -1,11 +1,15 @@
 //! What an agent is told at start.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use estiva_image::PullPolicy;
 use estiva_model::Region;
+use estiva_network::Subnet;
 use estiva_wire::sigv4::SigningCredentials;
+
+use crate::capacity::Capacity;
 
 /// Where a node keeps what it has: all that is needed to find its tasks, also without a control plane.
 #[derive(Debug, Clone)]
@@ -20,6 +24,36 @@ pub struct NodeOptions {
     pub run_dir: PathBuf,
     /// The program that is started as `EXE shim …`.
     pub exe: PathBuf,
+    /// Where a node that has a network namespace of its own is in its installation; `None` has the host's network.
+    pub seat: Option<Seat>,
+    /// What all its tasks together may use, where that is not all that the machine has.
+    pub size: Option<Capacity>,
+}
+
+/// Where a further node of a machine is. The agent runs within the node's network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// The node's address: where its published ports answer.
+    pub address: Ipv4Addr,
+    /// Its tasks'.
+    pub subnet: Subnet,
+}
+
+/// What a node says of itself beside what it can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `ecs.instance-type`, such as `t3.small`.
+    pub instance_type: Option<String>,
+    /// `ecs.availability-zone`; the region's first where there is none.
+    pub availability_zone: Option<String>,
+    /// What EC2 would call the instance; the control plane makes one up where there is none.
+    pub instance_id: Option<String>,
+    /// A machine that is not of AWS's: takes tasks of launch type EXTERNAL, and of no other.
+    pub external: bool,
+    /// Further attributes, with or without a value.
+    pub attributes: Vec<(String, Option<String>)>,
+    /// How many tasks the node takes at a time, if not as many as fit.
+    pub task_slots: Option<u32>,
 }
 
 /// What an agent is told at start.
@@ -37,6 +71,8 @@ pub struct Options {
     pub credentials: SigningCredentials,
     /// Whether tasks of launch type FARGATE may be placed here.
     pub fargate: bool,
+    /// What the node says of itself.
+    pub identity: Identity,
     /// When images are pulled.
     pub image_pull_behavior: ImagePullBehavior,
     /// Registries that are spoken to without TLS, as `host[:port]`; those on loopback always may be.

@@ -5,16 +5,19 @@ use std::{fs, io};
 
 use estiva_api_ecs::types as api;
 use estiva_api_ecs::{CreateCluster, DiscoverPollEndpoint, RegisterContainerInstance};
+use estiva_model::Region;
 use estiva_wire::client::{Client, ClientError};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::capacity;
+use crate::capacity::{self, Capacity};
 use crate::engine::Host;
 use crate::error::AgentError;
-use crate::options::Options;
+use crate::options::{Identity, Options};
 
 const FILE_NAME: &str = "container-instance-arn";
+/// The resource of which each task takes one.
+const TASK_SLOTS: &str = "ESTIVA_TASK_SLOTS";
 
 /// What the control plane calls this node.
 #[derive(Debug, Clone)]
@@ -83,24 +86,31 @@ pub(crate) async fn discover(client: &Client, registration: &Registration) -> Re
 }
 
 fn request(options: &Options, host: &Host, arn: Option<String>) -> api::RegisterContainerInstanceRequest {
-    let machine = capacity::of_this_machine();
-    let ports = capacity::RESERVED_TCP_PORTS.iter().map(u16::to_string).collect();
+    let size = options.node.size.unwrap_or_else(capacity::of_this_machine);
     api::RegisterContainerInstanceRequest {
         attributes: Some(attributes(options, host)),
         cluster: Some(options.cluster.clone()),
         container_instance_arn: arn,
-        total_resources: Some(vec![
-            integer("CPU", machine.cpu),
-            integer("MEMORY", machine.memory),
-            string_set("PORTS", ports),
-            string_set("PORTS_UDP", Vec::new()),
-        ]),
+        instance_identity_document: identity_document(&options.identity, &options.region),
+        total_resources: Some(resources(size, options.identity.task_slots)),
         version_info: Some(api::VersionInfo {
             agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             ..api::VersionInfo::default()
         }),
         ..api::RegisterContainerInstanceRequest::default()
     }
+}
+
+fn resources(size: Capacity, task_slots: Option<u32>) -> Vec<api::Resource> {
+    let ports = capacity::RESERVED_TCP_PORTS.iter().map(u16::to_string).collect();
+    let mut resources = vec![
+        integer("CPU", size.cpu),
+        integer("MEMORY", size.memory),
+        string_set("PORTS", ports),
+        string_set("PORTS_UDP", Vec::new()),
+    ];
+    resources.extend(task_slots.map(|slots| integer(TASK_SLOTS, slots.into())));
+    resources
 }
 
 fn attributes(options: &Options, host: &Host) -> Vec<api::Attribute> {
@@ -122,7 +132,26 @@ fn attributes(options: &Options, host: &Host) -> Vec<api::Attribute> {
     if options.fargate {
         attributes.push(attribute("estiva.capability.fargate", None));
     }
+    let Identity { instance_type, availability_zone, external, attributes: further, .. } = &options.identity;
+    if *external {
+        attributes.push(attribute("ecs.capability.external", None));
+    }
+    let known = [("ecs.instance-type", instance_type), ("ecs.availability-zone", availability_zone)];
+    attributes.extend(known.into_iter().filter_map(|(name, value)| Some(attribute(name, Some(value.clone()?)))));
+    attributes.extend(further.iter().map(|(name, value)| attribute(name, value.clone())));
     attributes
+}
+
+/// What EC2's metadata service says of an instance, as far as ECS reads it.
+fn identity_document(identity: &Identity, region: &Region) -> Option<String> {
+    let Identity { instance_id, instance_type, availability_zone, .. } = identity;
+    let document = serde_json::json!({
+        "instanceId": instance_id.as_ref()?,
+        "instanceType": instance_type,
+        "availabilityZone": availability_zone,
+        "region": region.as_str(),
+    });
+    Some(document.to_string())
 }
 
 fn integer(name: &str, value: i64) -> api::Resource {
@@ -177,4 +206,31 @@ fn write(file: &Path, arn: &str) -> Result<(), AgentError> {
         .and_then(|()| fs::File::open(&temporary)?.sync_data())
         .and_then(|()| fs::rename(&temporary, file));
     written.map_err(AgentError::io(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_slots_are_a_resource_where_there_are_any() {
+        let size = Capacity { cpu: 2048, memory: 512 };
+        let values = |slots| -> Vec<(Option<String>, Option<i32>)> {
+            resources(size, slots).into_iter().map(|it| (it.name, it.integer_value)).collect()
+        };
+        let named = |name: &str, value| (Some(name.to_owned()), value);
+        let ports = [named("PORTS", None), named("PORTS_UDP", None)];
+        let plain = [&[named("CPU", Some(2048)), named("MEMORY", Some(512))][..], &ports].concat();
+        assert_eq!(values(None), plain);
+        assert_eq!(values(Some(3)), [&plain[..], &[named("ESTIVA_TASK_SLOTS", Some(3))]].concat());
+    }
+
+    #[test]
+    fn only_an_instance_that_is_known_has_a_document() {
+        let region = Region::default();
+        assert_eq!(identity_document(&Identity::default(), &region), None);
+        let known = Identity { instance_id: Some("i-1".to_owned()), ..Identity::default() };
+        let document: serde_json::Value = serde_json::from_str(&identity_document(&known, &region).unwrap()).unwrap();
+        assert_eq!((&document["instanceId"], &document["region"]), (&"i-1".into(), &region.as_str().into()));
+    }
 }

@@ -36,6 +36,9 @@ pub struct Config {
     pub dynamic_ports: RangeInclusive<u16>,
     /// The node's subnet, /16 to /26; chosen and remembered when not given.
     pub subnet: Option<Subnet>,
+    /// The interface that leads to the installation's other nodes; without it, the links that a [`Fleet`](crate::Fleet)
+    /// of the installation has on this host.
+    pub uplink: Option<String>,
 }
 
 impl Config {
@@ -48,6 +51,7 @@ impl Config {
             publish: Publish::Loopback,
             dynamic_ports: DYNAMIC_PORTS,
             subnet: None,
+            uplink: None,
         }
     }
 
@@ -69,12 +73,23 @@ pub(crate) struct Names {
     pub(crate) table: String,
     /// What every task interface's name begins with.
     pub(crate) veth_prefix: String,
+    /// What the name of every link to a further node begins with.
+    pub(crate) link_prefix: String,
+    /// What every interface of the installation is called by.
+    pub(crate) prefix: String,
 }
 
 impl Names {
     pub(crate) fn new(installation: &str) -> Self {
         let hash = hex::encode(&Sha256::digest(installation)[..3]);
-        Self { bridge: format!("est{hash}0"), table: format!("estiva_{hash}"), veth_prefix: format!("est{hash}v") }
+        let prefix = format!("est{hash}");
+        Self {
+            bridge: format!("{prefix}0"),
+            table: format!("estiva_{hash}"),
+            veth_prefix: format!("{prefix}v"),
+            link_prefix: format!("{prefix}m"),
+            prefix,
+        }
     }
 
     /// The host's end of the interface pair of the task with address `ip`: an address has one holder, so has its name.

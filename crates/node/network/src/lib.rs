@@ -10,7 +10,8 @@
 //!   written before anything is made, so [`NodeNetwork::adopt`] finds every left-over of a crash.
 //! - `state_dir/network.json` remembers the subnet over reboots.
 //! - Kernel objects are named after a hash of the installation's name: bridge `est<hash>0`, interfaces
-//!   `est<hash>v<offset>`, tables `estiva_<hash>`. Objects of other names are never touched.
+//!   `est<hash>v<offset>`, tables `estiva_<hash>`; of a [`Fleet`], links `est<hash>m<slot>` and the table
+//!   `estiva_<hash>_nodes`. Objects of other names are never touched.
 //!
 //! # What it changes on the host
 //! `net.ipv4.ip_forward` is set to 1 if it was 0, as tasks could not reach other machines otherwise; it stays so.
@@ -23,6 +24,7 @@ mod config;
 mod engine;
 mod error;
 mod firewall;
+mod fleet;
 mod ipam;
 mod link;
 mod namespace;
@@ -39,6 +41,8 @@ mod tests;
 pub use config::{Config, Publish};
 pub use engine::{Adoption, Fault};
 pub use error::Error;
+pub use fleet::{Fleet, SLOTS, Seat, UPLINK};
+pub use namespace::within;
 pub use netlink::NetlinkError;
 pub use node::NodeNetwork;
 pub use subnet::{ParseSubnetError, Subnet};

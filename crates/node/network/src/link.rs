@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd as _;
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressMessageBuffer};
 use netlink_packet_route::link::{
@@ -27,6 +27,7 @@ const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 /// The loopback interface has this number in every network namespace.
@@ -36,6 +37,8 @@ const LOOPBACK_INDEX: u32 = 1;
 const DOOMED_GROUP: u32 = 0x6573_7469;
 /// The interface's name within the task.
 pub(crate) const TASK_INTERFACE: &str = "eth0";
+
+const ETHERNET_MTU: u32 = 1500;
 
 /// A link of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +114,27 @@ pub(crate) fn new_veth(name: &str, bridge: u32, mtu: u32, mac: Mac, namespace: &
     request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &up(link_message(0, attributes)))
 }
 
+/// Makes an interface pair without a bridge: the host's end `name`, up; the other end straight in `namespace`.
+pub(crate) fn new_pair(name: &str, mtu: u32, namespace: &File) -> Request {
+    let peer = link_message(
+        0,
+        vec![
+            LinkAttribute::IfName(TASK_INTERFACE.to_owned()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::NetNsFd(namespace.as_raw_fd()),
+        ],
+    );
+    let attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Mtu(mtu),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
+    ];
+    request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &up(link_message(0, attributes)))
+}
+
 /// Lets a port of the bridge get its own frames back: with bridge netfilter, a task that calls its own published port is
 /// not routed but bridged to where it came from.
 pub(crate) fn allow_hairpin(name: &str) -> Request {
@@ -153,6 +177,11 @@ pub(crate) fn delete(name: &str) -> Request {
     request(RTM_DELLINK, 0, &link_message(0, vec![LinkAttribute::IfName(name.to_owned())]))
 }
 
+/// Gives the loopback interface a further address.
+pub(crate) fn new_loopback_address(ip: Ipv4Addr) -> Request {
+    new_address(LOOPBACK_INDEX, ip, Subnet::new(ip, 32))
+}
+
 /// Gives a link an address.
 pub(crate) fn new_address(index: u32, ip: Ipv4Addr, subnet: Subnet) -> Request {
     let mut message = AddressMessage::default();
@@ -169,14 +198,49 @@ pub(crate) fn new_address(index: u32, ip: Ipv4Addr, subnet: Subnet) -> Request {
 
 /// Sets the default route.
 pub(crate) fn new_default_route(index: u32, gateway: Ipv4Addr) -> Request {
+    let mut message = route_message(RouteType::Unicast);
+    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway)), RouteAttribute::Oif(index)];
+    request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &message)
+}
+
+/// Leads a subnet to a gateway, whatever led it before.
+pub(crate) fn replace_route(subnet: Subnet, index: u32, gateway: Ipv4Addr) -> Request {
+    let mut message = route_to(subnet, RouteType::Unicast);
+    message.attributes.extend([RouteAttribute::Gateway(RouteAddress::Inet(gateway)), RouteAttribute::Oif(index)]);
+    request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &message)
+}
+
+/// Leads a subnet nowhere, as far as no longer route leads on; whatever led it before.
+pub(crate) fn replace_unreachable_route(subnet: Subnet) -> Request {
+    request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route_to(subnet, RouteType::Unreachable))
+}
+
+/// Takes a route of [`replace_unreachable_route`] away.
+pub(crate) fn delete_unreachable_route(subnet: Subnet) -> Request {
+    request(RTM_DELROUTE, 0, &route_to(subnet, RouteType::Unreachable))
+}
+
+fn route_to(subnet: Subnet, kind: RouteType) -> RouteMessage {
+    let mut message = route_message(kind);
+    message.header.destination_prefix_length = subnet.prefix();
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(subnet.address())));
+    message
+}
+
+fn route_message(kind: RouteType) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = AddressFamily::Inet;
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
-    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway)), RouteAttribute::Oif(index)];
-    request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &message)
+    message.header.kind = kind;
+    message
+}
+
+/// The size of packets that the host's way out carries: larger ones would be lost or cut.
+pub(crate) fn mtu_outwards(links: &[Link], routes: &[Known]) -> u32 {
+    let uplink = routes.iter().find(|known| known.subnet.prefix() == 0).and_then(|known| known.interface);
+    links.iter().find(|link| Some(link.index) == uplink).map_or(ETHERNET_MTU, |link| link.mtu)
 }
 
 /// Every link of the socket's namespace.

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::statfs;
 
 use crate::Error;
@@ -46,6 +46,24 @@ pub(crate) fn create<T: Send>(
     })
 }
 
+/// Runs `work` within the namespace that `path` holds, on a thread of its own. Threads that it starts are within too.
+///
+/// # Errors
+/// `path` holds no namespace, or the thread cannot be started or panicked.
+pub fn within<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    let subject = path.display().to_string();
+    let namespace = File::open(path).context(&subject, "open the network namespace")?;
+    let inside = || {
+        setns(&namespace, CloneFlags::CLONE_NEWNET).context(&subject, "enter the network namespace")?;
+        Ok(work())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, inside);
+        let thread = thread.context(&subject, "start a thread")?;
+        thread.join().unwrap_or_else(|_| Err(Error::WorkerDied { subject: subject.clone() }))
+    })
+}
+
 /// Whether `path` holds a namespace.
 pub(crate) fn is_held(path: &Path) -> bool {
     statfs(path).is_ok_and(|stat| stat.filesystem_type().0 == NSFS_MAGIC)
@@ -69,6 +87,11 @@ pub(crate) fn remove(id: &str, path: &Path) -> Result<(), Error> {
 pub(crate) fn set_sysctls(id: &str) -> Result<(), Error> {
     sysctl("net/ipv4/ping_group_range", "0 2147483647").context(id, "set ping_group_range")?;
     sysctl("net/ipv4/ip_unprivileged_port_start", "0").context(id, "set ip_unprivileged_port_start")?;
+    disable_ipv6(id)
+}
+
+/// No IPv6 on interfaces to come. Must run within the namespace.
+pub(crate) fn disable_ipv6(id: &str) -> Result<(), Error> {
     match sysctl("net/ipv6/conf/default/disable_ipv6", "1") {
         // A kernel without IPv6.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// Prefix length of a node's subnet unless the configuration says otherwise; AWS's default VPC has /20 subnets too.
 const DEFAULT_PREFIX: u8 = 20;
+/// Routes shorter than this are no networks that one is in but ways for all traffic, like the default route (a VPN
+/// covers everything with 0.0.0.0/1 and 128.0.0.0/1); ours, being longer, go first.
+const NETWORK_PREFIX_MIN: u8 = 8;
 
 /// An IPv4 network, written `172.31.0.0/20`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +60,16 @@ impl Subnet {
     /// First and last address for network interfaces (ENIs): the upper half without the broadcast address.
     pub fn eni_range(self) -> (Ipv4Addr, Ipv4Addr) {
         (self.middle().into(), (u32::from(self.broadcast()) - 1).into())
+    }
+
+    /// The network of [`eni_range`](Self::eni_range): the upper half.
+    pub(crate) fn eni_half(self) -> Self {
+        Self::new(self.middle().into(), self.prefix + 1)
+    }
+
+    /// Whether this is a network that one is in, as against a way for all traffic.
+    pub(crate) fn is_network(self) -> bool {
+        self.prefix >= NETWORK_PREFIX_MIN
     }
 
     /// Whether `address` lies in this network.
@@ -136,6 +149,14 @@ pub(crate) fn choose(occupied: &[Subnet]) -> Option<Subnet> {
         .find(|candidate| !occupied.iter().any(|taken| taken.overlaps(*candidate)))
 }
 
+/// The first /16 that overlaps nothing of `occupied`: within 172.16.0.0/12 but for AWS's default VPC, which is the first
+/// nodes', else in 10.0.0.0/8, else 192.168.0.0/16.
+pub(crate) fn choose_block(occupied: &[Subnet]) -> Option<Subnet> {
+    let blocks = (16..31).map(|b| [172, b, 0, 0]).chain((0..=255).map(|b| [10, b, 0, 0])).chain([[192, 168, 0, 0]]);
+    let mut blocks = blocks.map(|address| Subnet::new(address.into(), 16));
+    blocks.find(|candidate| !occupied.iter().any(|taken| taken.overlaps(*candidate)))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -153,6 +174,7 @@ mod tests {
         assert_eq!(subnet.task_range(), (Ipv4Addr::new(172, 31, 16, 2), Ipv4Addr::new(172, 31, 23, 255)));
         assert_eq!(subnet.eni_range(), (Ipv4Addr::new(172, 31, 24, 0), Ipv4Addr::new(172, 31, 31, 254)));
         assert_eq!(subnet.broadcast(), Ipv4Addr::new(172, 31, 31, 255));
+        assert_eq!(subnet.eni_half().to_string(), "172.31.24.0/21");
     }
 
     #[test]
@@ -176,7 +198,7 @@ mod tests {
         #[test]
         fn the_choice_never_overlaps(taken in prop::collection::vec((any::<u32>(), 8u8..=32), 0..40)) {
             let taken: Vec<_> = taken.into_iter().map(|(base, prefix)| Subnet::new(base.into(), prefix)).collect();
-            if let Some(chosen) = choose(&taken) {
+            for chosen in [choose(&taken), choose_block(&taken)].into_iter().flatten() {
                 prop_assert!(taken.iter().all(|other| !other.overlaps(chosen)));
             }
         }

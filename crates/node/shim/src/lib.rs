@@ -3,6 +3,7 @@
 //! - [`spec`] — what the agent writes: a task, its containers.
 //! - [`client`] — what the agent calls: spawn, connect, command, hear events, clean up.
 //! - [`spool`] — the log segments that a shim writes and the agent ships.
+//! - [`node_group`] — the limits of all tasks of a node together.
 //! - [`status`], [`protocol`] — what is said between the two, and what is left on disk.
 //! - [`main`] — the process itself, which the `estiva` binary runs for `estiva shim`.
 //!
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod layout;
+pub mod node_group;
 pub mod protocol;
 pub mod spec;
 pub mod spool;

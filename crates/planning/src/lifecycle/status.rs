@@ -84,6 +84,8 @@ wire_names! {
         ServiceSchedulerInitiated = "ServiceSchedulerInitiated",
         /// Its node is gone.
         TerminationNotice = "TerminationNotice",
+        /// Its node cannot be reached.
+        InfrastructureHealth = "InfrastructureHealth",
     }
 }
 

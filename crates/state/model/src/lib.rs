@@ -10,6 +10,6 @@ mod timestamp;
 pub use ambient::Ambient;
 pub use arn::{Arn, ArnError};
 pub use caller::{AccountId, Caller, Principal, Region};
-pub use id::hex_id;
+pub use id::{hex_id, uuid};
 pub use percent::percent_encoded;
 pub use timestamp::Timestamp;

@@ -37,6 +37,8 @@ fn row(overrides: &Value) -> TaskRow {
         demand: estiva_planning::placement::Resources::default(),
         network_interface: None,
         created_at: Timestamp(0),
+        is_live: true,
+        timeout_seconds: None,
         deployment: None,
         failure: None,
         image_digests: std::collections::BTreeMap::new(),

@@ -40,11 +40,11 @@ async fn five_thousand_nodes_come_back_at_once() {
                 let mut node = bench.connect(&name, &arn).await;
                 assert!(matches!(node.next().await, ServerMessage::TaskManifest(_)));
                 // It goes on reading, or it would be taken for silent.
-                tokio::spawn(async move {
+                drop(tokio::spawn(async move {
                     loop {
                         node.next().await;
                     }
-                })
+                }));
             }
         })
         .buffer_unordered(AT_ONCE)

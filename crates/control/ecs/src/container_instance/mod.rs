@@ -1,6 +1,7 @@
 //! Container instances: the nodes that tasks are placed on.
 
 pub mod handlers;
+pub(crate) mod loss;
 mod poll_endpoint;
 mod reference;
 mod register;

@@ -2,4 +2,5 @@
 
 pub(crate) mod bench;
 mod lists;
+mod loss;
 mod registration;

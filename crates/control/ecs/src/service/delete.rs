@@ -1,13 +1,16 @@
 //! DeleteService.
 
+use std::sync::Arc;
+
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
 use estiva_schema::Request;
 use estiva_store::Row;
 
 use super::describe::to_api;
 use super::rollout_table::RolloutRow;
-use super::table::ServiceStatus;
+use super::table::{ServiceRow, ServiceStatus};
 use super::{deployment, reference};
 use crate::EcsService;
 use crate::cluster;
@@ -43,4 +46,21 @@ pub(crate) async fn delete(
     });
     let row = update.await.map_err(error::update)?;
     Ok(api::DeleteServiceResponse { service: Some(to_api(&service.store.view(), &row, true)) })
+}
+
+/// Forgets the services that have been INACTIVE since `before`.
+pub(crate) async fn forget_inactive(service: &EcsService, before: Timestamp) -> Result<(), Error> {
+    let is_due = |row: &Arc<ServiceRow>| row.inactive_since.is_some_and(|since| since < before);
+    let due: Vec<_> = service.store.view().scan::<ServiceRow>("").filter(is_due).collect();
+    for row in due {
+        let update = service.store.update(|tx| {
+            // One of the same name may have been made since.
+            if let Some(row) = tx.get::<ServiceRow>(&row.key()).filter(is_due) {
+                deployment::forget(tx, &row);
+            }
+            Ok::<_, Error>(())
+        });
+        update.await.map_err(error::update)?;
+    }
+    Ok(())
 }

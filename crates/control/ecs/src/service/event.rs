@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use estiva_api_ecs::types as api;
-use estiva_model::{Ambient, Timestamp, hex_id};
+use estiva_model::{Ambient, Timestamp, uuid};
 use estiva_store::{Row, Snapshot, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ impl RolloutRow {
         tx.put(ServiceEventRow {
             service: self.service.clone(),
             number: self.next_event,
-            id: uuid(&hex_id(&mut ambient.rng(), 32)),
+            id: uuid(&mut ambient.rng()),
             at: now,
             message: format!("(service {name}) {message}"),
         });
@@ -112,11 +112,6 @@ pub(super) fn newest(view: &Snapshot, service: &str) -> Vec<api::ServiceEvent> {
 
 pub(super) fn to_api(row: &ServiceEventRow) -> api::ServiceEvent {
     api::ServiceEvent { id: Some(row.id.clone()), created_at: Some(row.at), message: Some(row.message.clone()) }
-}
-
-/// 32 digits in the groups of a UUID.
-fn uuid(digits: &str) -> String {
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 /// Forgets an event.

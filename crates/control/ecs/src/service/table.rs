@@ -37,6 +37,9 @@ pub struct ServiceRow {
     pub created_at: Timestamp,
     /// The principal's ARN.
     pub created_by: String,
+    /// When it became INACTIVE.
+    #[serde(default)]
+    pub inactive_since: Option<Timestamp>,
     /// The request's token, so that a repeated call answers as the first did.
     pub client_token: Option<String>,
 }
@@ -182,6 +185,7 @@ impl ServiceRow {
             tags: Tags::default(),
             created_at: Timestamp(0),
             created_by: String::new(),
+            inactive_since: None,
             client_token: None,
         }
     }

@@ -71,6 +71,11 @@ pub(super) fn observe(tx: &mut Tx<'_>, task: &TaskRow, before: &TaskState, after
     let instance = task.container_instance_key();
     container_instance::moved(tx, &instance, &task.demand, before.last_status, after.last_status);
     if after.last_status == TaskStatus::Stopped
+        && let Some(row) = tx.get::<TaskRow>(&task.key())
+    {
+        tx.put(TaskRow { is_live: false, ..(*row).clone() });
+    }
+    if after.last_status == TaskStatus::Stopped
         && let Some(interface) = &task.network_interface
     {
         tx.delete::<AddressRow>(&address_key(&instance, &interface.private_ipv4_address));

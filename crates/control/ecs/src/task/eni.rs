@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use estiva_model::hex_id;
+use estiva_model::{hex_id, uuid};
 use estiva_store::{Row, Tx};
 use rand::{Rng, RngExt};
 
@@ -35,16 +35,11 @@ pub(super) fn allocate(
     tx.put(AddressRow { instance: key, address: address.clone(), task: task.to_owned() });
     let octets = address.parse::<Ipv4Addr>().ok()?.octets();
     Some(NetworkInterface {
-        attachment_id: uuid(&hex_id(rng, 32)),
+        attachment_id: uuid(rng),
         id: format!("eni-{}", hex_id(rng, 17)),
         subnet: subnet.to_owned(),
         mac_address: format!("02:e5:{:02x}:{:02x}:{:02x}:{:02x}", octets[0], octets[1], octets[2], octets[3]),
         private_ipv4_address: address,
         gateway,
     })
-}
-
-/// 32 digits in the groups of a UUID.
-fn uuid(digits: &str) -> String {
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }

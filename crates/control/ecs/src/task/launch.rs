@@ -11,6 +11,7 @@ use estiva_planning::placement::Resources;
 use estiva_store::{Row, Tx};
 
 use super::eni;
+use super::limit::Limits;
 use super::table::{TaskRow, TaskStatusRow};
 use crate::container_instance::{
     self,
@@ -82,6 +83,8 @@ pub(crate) struct Launch {
     enable_execute_command: bool,
     deployment: Option<String>,
     image_digests: BTreeMap<String, String>,
+    /// What its labels allow.
+    pub limits: Limits,
 }
 
 impl Launch {
@@ -131,6 +134,7 @@ impl Launch {
         if wishes.enable_managed_tags {
             tags.put_managed("aws:ecs:clusterName", &cluster);
         }
+        let limits = Limits::of(&tags, &definition.tags)?;
         Ok(Self {
             scope,
             cluster,
@@ -146,6 +150,7 @@ impl Launch {
             enable_execute_command: wishes.enable_execute_command,
             deployment,
             image_digests,
+            limits,
         })
     }
 
@@ -201,6 +206,8 @@ impl Launch {
             demand: self.demand.clone(),
             network_interface: None,
             created_at: ambient.now(),
+            is_live: true,
+            timeout_seconds: self.limits.timeout,
             deployment: self.deployment.clone(),
             failure: None,
             image_digests: self.image_digests.clone(),

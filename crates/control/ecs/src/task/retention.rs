@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use estiva_api_ecs::Error;
+use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::protection::TaskProtectionRow;
 use super::table::{BY_MINUTE, BY_TASK_DEFINITION, ClientTokenRow, TaskRow, TaskStatusRow, minute_of, minute_value};
 use crate::EcsService;
 use crate::error;
+use crate::service;
 use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -33,10 +35,11 @@ pub(crate) async fn run(service: &EcsService) {
 
 /// Forgets what stopped or was made from the minute `from` on, and is due in the minute `now`. Gives the minute where
 /// the next pass has to begin.
-pub(super) async fn forget_due(service: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
-    let minutes = i64::try_from(service.options.task_retention.as_secs() / 60).unwrap_or(i64::MAX);
+pub(super) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
+    let minutes = i64::try_from(ecs.options.task_retention.as_secs() / 60).unwrap_or(i64::MAX);
     let until = now.saturating_sub(minutes);
-    forget(service, from, until).await?;
+    forget(ecs, from, until).await?;
+    service::forget_inactive(ecs, Timestamp(until.saturating_mul(60_000))).await?;
     Ok(from.max(until))
 }
 

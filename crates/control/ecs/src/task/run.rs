@@ -15,7 +15,7 @@ use super::describe::to_api;
 use super::launch::{Launch, Wishes};
 use super::placement;
 use super::strategy;
-use super::table::TaskRow;
+use super::table::{BY_LIVE_GROUP, TaskRow};
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
@@ -57,9 +57,15 @@ pub(crate) async fn run(
             let wishes = wishes(&input, &part);
             let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
             let none = || invalid("No Container Instances were found in your cluster.");
-            let placed =
-                placement::choose(tx, &launch, &constraints, &strategies, part.count, &mut service.ambient.rng())
-                    .ok_or_else(none)?;
+            let live = tx.index_count::<TaskRow>(BY_LIVE_GROUP, &scope.key(&[&cluster.name, &launch.group]));
+            let allowed =
+                launch.limits.concurrency.map_or(part.count, |most| most.saturating_sub(live).min(part.count));
+            failures.extend((allowed..part.count).map(|_| failure(definition.arn(), "CONCURRENCY")));
+            if allowed == 0 {
+                continue;
+            }
+            let placed = placement::choose(tx, &launch, &constraints, &strategies, allowed, &mut service.ambient.rng())
+                .ok_or_else(none)?;
             failures.extend(placed.failures());
             for instance in placed.instances {
                 match launch.put(tx, &instance, &service.ambient) {

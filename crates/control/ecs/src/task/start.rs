@@ -11,6 +11,7 @@ use super::launch::{Launch, Wishes};
 use super::placement;
 use super::run::shown;
 use crate::EcsService;
+use crate::container_instance::table::{ContainerInstanceRow, EXTERNAL_ATTRIBUTE};
 use crate::error::{self, invalid};
 use crate::failure::{failure, missing};
 use crate::scope::Scope;
@@ -40,20 +41,12 @@ pub(crate) async fn start(
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
-        let wishes = Wishes {
-            launch_type: Some(api::LaunchType::Ec2),
-            capacity_provider: None,
-            overrides: input.overrides.clone(),
-            network: input.network_configuration.clone(),
-            group: input.group.clone(),
-            started_by: input.started_by.clone(),
-            tags: input.tags.clone(),
-            propagate_tags: input.propagate_tags,
-            enable_execute_command: input.enable_execute_command.unwrap_or(false),
-            enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
-            service: None,
+        // An instance that is the owner's own machine takes tasks of launch type EXTERNAL.
+        let launch_on = |row: &ContainerInstanceRow| {
+            let is_external = row.attribute(EXTERNAL_ATTRIBUTE).is_some();
+            let launch_type = if is_external { api::LaunchType::External } else { api::LaunchType::Ec2 };
+            Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes(&input, launch_type))
         };
-        let launch = Launch::new(scope.clone(), cluster.name.clone(), definition, wishes)?;
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());
         for reference in &input.container_instances {
             let Some(row) = container_instance::find(tx, &scope, &cluster.name, reference)? else {
@@ -62,6 +55,7 @@ pub(crate) async fn start(
                 failures.push(missing(arn));
                 continue;
             };
+            let launch = launch_on(&row)?;
             if let Some(lack) = placement::refusal(tx, &launch, Arc::clone(&row)) {
                 failures.push(failure(row.arn(), lack.reason()));
             } else {
@@ -75,4 +69,19 @@ pub(crate) async fn start(
     });
     let (tasks, failures) = update.await.map_err(error::update)?;
     Ok(api::StartTaskResponse { tasks: Some(shown(&service.store.view(), &tasks)), failures: Some(failures) })
+}
+
+fn wishes(input: &api::StartTaskRequest, launch_type: api::LaunchType) -> Wishes {
+    Wishes {
+        launch_type: Some(launch_type),
+        overrides: input.overrides.clone(),
+        network: input.network_configuration.clone(),
+        group: input.group.clone(),
+        started_by: input.started_by.clone(),
+        tags: input.tags.clone(),
+        propagate_tags: input.propagate_tags,
+        enable_execute_command: input.enable_execute_command.unwrap_or(false),
+        enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
+        ..Wishes::default()
+    }
 }

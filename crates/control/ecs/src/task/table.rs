@@ -64,6 +64,12 @@ pub struct TaskRow {
     pub network_interface: Option<NetworkInterface>,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// Whether it has not ended.
+    #[serde(default)]
+    pub is_live: bool,
+    /// How long it may run.
+    #[serde(default)]
+    pub timeout_seconds: Option<u64>,
     /// The id of the deployment that a service started it for.
     #[serde(default)]
     pub deployment: Option<String>,
@@ -121,6 +127,8 @@ pub const BY_FAMILY: &str = "family";
 pub const BY_STARTED_BY: &str = "started_by";
 /// All tasks of a group in a cluster.
 pub const BY_GROUP: &str = "group";
+/// The tasks of a group in a cluster that have not ended.
+pub const BY_LIVE_GROUP: &str = "live_group";
 /// The tasks of a group that are to run on a container instance.
 pub const BY_PLACED_GROUP: &str = "placed_group";
 /// All tasks that use a revision of a task definition.
@@ -152,6 +160,9 @@ impl Row for TaskRow {
         }
         if let Some(started_by) = &self.started_by {
             indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
+        }
+        if self.is_live {
+            indexes.push((BY_LIVE_GROUP, scope.key(&[&self.cluster, &self.group])));
         }
         if let (Some(deployment), Some(kind)) = (&self.deployment, self.failure) {
             indexes.push((BY_FAILURE, failure_value(deployment, kind)));

@@ -1,6 +1,7 @@
 //! Tasks from RunTask to oblivion.
 
 mod launches;
+mod limits;
 mod lists;
 mod network;
 mod oblivion;

@@ -1,26 +1,21 @@
-//! Keeps the server and the agent running, one process each.
+//! Keeps the server and the nodes' agents running, one process each.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::fcntl::Flock;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::info;
 
 use super::Options;
+use super::control::{self, Control};
+use super::node::Common;
+use super::nodes::Nodes;
+use super::part::{Part, Recipe};
 use crate::installation::{Installation, InstallationOptions};
-use crate::ready;
-
-/// A process that ends is started again after this long, so that one that cannot run does not spin.
-const RESTART_AFTER: Duration = Duration::from_millis(200);
 
 /// What `estiva up` writes about itself, for `down` and `status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,40 +39,46 @@ impl SupervisorState {
     }
 }
 
-/// The server and the agent, running.
+/// The server, the first node's agent and the further nodes, running.
 pub struct Supervisor {
     server: Part,
     agent: Part,
-    state_file: std::path::PathBuf,
+    nodes: Nodes,
+    control: Control,
+    state_file: PathBuf,
+    socket: PathBuf,
     _lock: Flock<File>,
 }
 
-struct Part {
-    name: &'static str,
-    arguments: Vec<String>,
-    child: Child,
-}
-
 impl Supervisor {
-    /// Returns when the endpoint answers and the node is registered.
+    /// Returns when the endpoint answers and the nodes are registered.
     pub async fn start(installation: &InstallationOptions, here: &Installation, options: &Options) -> Result<Self> {
         let lock = here.lock().context("is Estiva up already?")?;
         let state = SupervisorState { pid: i32::try_from(std::process::id())?, endpoint: installation.endpoint() };
-        let common = |name: &str| {
-            let data = here.data().display().to_string();
-            vec!["--data".to_owned(), data, "--listen".to_owned(), installation.listen.to_string(), name.to_owned()]
+        let socket = here.control_socket()?;
+        let control = Control::open(&socket)?;
+        let data = here.data().display().to_string();
+        let common = ["--data".to_owned(), data, "--listen".to_owned(), installation.listen.to_string()];
+        let recipe = |name: &str, arguments: Vec<String>| Recipe {
+            name: name.to_owned(),
+            arguments: common.iter().cloned().chain([name.to_owned()]).chain(arguments).collect(),
+            namespace: None,
         };
-        let mut server = common("server");
-        server.extend(options.server.arguments());
-        let mut agent = common("agent");
-        agent.extend(["--server".to_owned(), installation.endpoint(), "--cluster".to_owned(), options.cluster.clone()]);
-        agent.push("--fargate".to_owned());
-        agent.extend(options.node.arguments());
-        let server = Part::start("server", server).await?;
-        let agent = Part::start("agent", agent).await?;
+        let server = Part::start(recipe("server", options.server.arguments())).await?;
+        let mut arguments = vec!["--server".to_owned(), installation.endpoint()];
+        arguments.extend(["--cluster".to_owned(), options.cluster.clone(), "--fargate".to_owned()]);
+        arguments.extend(options.node.arguments());
+        let agent = Part::start(recipe("agent", arguments)).await?;
+        let of_nodes = Common {
+            endpoint: installation.endpoint_address(),
+            installation: common.to_vec(),
+            cluster: options.cluster.clone(),
+            settings: options.node.arguments(),
+        };
+        let nodes = Nodes::start(here, of_nodes).await?;
         let state_file = here.supervisor_file();
         fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
-        Ok(Self { server, agent, state_file, _lock: lock })
+        Ok(Self { server, agent, nodes, control, state_file, socket, _lock: lock })
     }
 
     /// Until SIGINT or SIGTERM.
@@ -88,59 +89,15 @@ impl Supervisor {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                status = self.server.child.wait() => self.server.restart(status?).await?,
-                status = self.agent.child.wait() => self.agent.restart(status?).await?,
+                kept = self.server.keep() => kept?,
+                kept = self.agent.keep() => kept?,
+                petitioner = self.control.accept() => drop(tokio::spawn(self.nodes.clone().attend(petitioner?))),
             }
         }
         info!("stopping; tasks run on");
-        let stopped = (self.agent.stop().await, self.server.stop().await);
+        control::remove(&self.socket)?;
+        let stopped = (self.nodes.stop().await, self.agent.stop().await, self.server.stop().await);
         fs::remove_file(&self.state_file).context("cannot remove up.json")?;
-        stopped.0.and(stopped.1)
-    }
-}
-
-impl Part {
-    async fn start(name: &'static str, arguments: Vec<String>) -> Result<Self> {
-        let (child, waiter) = Self::spawn(&arguments, true)?;
-        if let Some(waiter) = waiter {
-            let ready = tokio::task::spawn_blocking(|| waiter.wait()).await?;
-            ready.with_context(|| format!("the {name} did not start"))?;
-        }
-        Ok(Self { name, arguments, child })
-    }
-
-    fn spawn(arguments: &[String], wait: bool) -> Result<(Child, Option<ready::Waiter>)> {
-        let mut command = std::process::Command::new(std::env::current_exe().context("cannot find this program")?);
-        command.args(arguments).stdin(Stdio::null());
-        // The parts speak for the installation, whoever its user happens to be signed in as elsewhere.
-        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
-            command.env_remove(variable);
-        }
-        let waiter = if wait { Some(ready::Waiter::for_child(&mut command)?) } else { None };
-        let mut command = Command::from(command);
-        // Neither part outlives a supervisor that was killed: the next `up` starts from a clean table.
-        // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
-        unsafe {
-            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(Into::into));
-        }
-        Ok((command.spawn().context("cannot start a part of Estiva")?, waiter))
-    }
-
-    async fn restart(&mut self, status: std::process::ExitStatus) -> Result<()> {
-        error!(part = self.name, %status, "ended unexpectedly; starting it again");
-        tokio::time::sleep(RESTART_AFTER).await;
-        (self.child, _) = Self::spawn(&self.arguments, false)?;
-        Ok(())
-    }
-
-    async fn stop(&mut self) -> Result<()> {
-        let Some(id) = self.child.id() else { return Ok(()) };
-        kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM)
-            .with_context(|| format!("cannot stop the {}", self.name))?;
-        let status = self.child.wait().await?;
-        if !status.success() {
-            bail!("the {} ended with {status}", self.name);
-        }
-        Ok(())
+        stopped.0.and(stopped.1).and(stopped.2)
     }
 }

@@ -1,17 +1,21 @@
 //! What every task of this node shares.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use estiva_image::{Images, PullPolicy};
 use estiva_model::Region;
-use estiva_network::{Config, NodeNetwork};
+use estiva_network::{Config, NodeNetwork, Publish, UPLINK};
+use estiva_shim::node_group::{self, NodeLimits};
 use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
+use tracing::warn;
 
 use super::credentials::TaskCredentials;
 use super::health_news::HealthNews;
 use super::volume::unmount_shared;
+use crate::capacity::{self, Capacity};
 use crate::endpoint::EndpointAddress;
 use crate::error::AgentError;
 use crate::options::{NodeOptions, Options};
@@ -26,6 +30,8 @@ pub(crate) struct Host {
     pub run_dir: PathBuf,
     /// The node's own cgroup, absolute from the root of the hierarchy.
     pub cgroup: String,
+    /// Where published ports answer.
+    pub published_at: Ipv4Addr,
     /// Volumes that outlive their tasks.
     pub volumes_dir: PathBuf,
     /// Of tasks' roles.
@@ -106,8 +112,17 @@ impl Host {
     async fn open(options: &NodeOptions) -> Result<Self, AgentError> {
         let images = Images::open(&options.image_dir)?;
         let network_run_dir = options.run_dir.join("network");
-        let config = Config::new(&options.installation, options.state_dir.join("network"), network_run_dir);
+        let mut config = Config::new(&options.installation, options.state_dir.join("network"), network_run_dir);
+        if let Some(seat) = options.seat {
+            config.publish = Publish::All;
+            config.subnet = Some(seat.subnet);
+            config.uplink = Some(UPLINK.to_owned());
+        }
         let network = NodeNetwork::open(config).await?;
+        let cgroup = format!("/estiva-{}", options.installation);
+        if let Some(size) = options.size {
+            limit(&cgroup, size)?;
+        }
         let tasks_dir = options.state_dir.join("tasks");
         private_dir(&tasks_dir)?;
         private_dir(&options.state_dir.join("volumes"))?;
@@ -120,13 +135,27 @@ impl Host {
             credentials: TaskCredentials::default(),
             endpoint: OnceLock::new(),
             health_news: HealthNews::default(),
-            cgroup: format!("/estiva-{}", options.installation),
+            cgroup,
+            published_at: options.seat.map_or(Ipv4Addr::LOCALHOST, |seat| seat.address),
             images,
             network,
             pull_policy: PullPolicy::Default,
             control_plane: None,
         })
     }
+}
+
+/// Makes a node as small as it says that it is.
+fn limit(cgroup: &str, size: Capacity) -> Result<(), AgentError> {
+    let machine = capacity::of_this_machine();
+    if !machine.covers(size) {
+        warn!(?size, ?machine, "the node offers more than the machine has");
+    }
+    let limits = NodeLimits {
+        cpu_units: u64::try_from(size.cpu).unwrap_or(0),
+        memory_bytes: u64::try_from(size.memory).unwrap_or(0) << 20,
+    };
+    node_group::limit(cgroup, limits).map_err(AgentError::io(cgroup))
 }
 
 fn private_dir(dir: &Path) -> Result<(), AgentError> {

@@ -37,8 +37,16 @@ pub(crate) struct PreparedNetwork {
     namespace: Option<PathBuf>,
     ip: Option<Ipv4Addr>,
     published: Vec<Binding>,
+    /// Where they answer.
+    #[serde(default = "loopback")]
+    published_at: Ipv4Addr,
     /// Network mode host: every port is the host's own.
     host: bool,
+}
+
+/// Of records before nodes had addresses.
+fn loopback() -> Ipv4Addr {
+    Ipv4Addr::LOCALHOST
 }
 
 impl PreparedNetwork {
@@ -55,7 +63,7 @@ impl PreparedNetwork {
                     .map(|it| it.host_port)
             };
             host_port.map(|host_port| NetworkBinding {
-                bind_ip: if self.host { "0.0.0.0" } else { "127.0.0.1" }.to_owned(),
+                bind_ip: if self.host { Ipv4Addr::UNSPECIFIED } else { self.published_at }.to_string(),
                 container_port: port.container_port,
                 host_port,
                 protocol: protocol(port).to_string(),
@@ -98,7 +106,8 @@ pub(super) async fn network(host: &Host, task: &Task) -> Result<PreparedNetwork,
     host.network.delete(id).await.map_err(StartFailure::network)?;
     let made = match task.network_mode.as_deref().unwrap_or("bridge") {
         "host" => {
-            return Ok(PreparedNetwork { namespace: None, ip: None, published: Vec::new(), host: true });
+            let published_at = host.published_at;
+            return Ok(PreparedNetwork { namespace: None, ip: None, published: Vec::new(), published_at, host: true });
         }
         "none" => host.network.create_none(id).await,
         "awsvpc" => host.network.create_awsvpc(id, interface(task)?).await,
@@ -113,6 +122,7 @@ pub(super) async fn network(host: &Host, task: &Task) -> Result<PreparedNetwork,
         namespace: Some(network.netns_path),
         ip: network.ip,
         published: network.bindings,
+        published_at: host.published_at,
         host: false,
     })
 }
@@ -360,16 +370,20 @@ mod tests {
     fn a_port_is_bound_by_number_and_protocol() {
         let binding = |host_port, protocol| Binding { container_port: 53, host_port, protocol };
         let published = vec![binding(50_000, Protocol::Tcp), binding(50_001, Protocol::Udp)];
-        let network = PreparedNetwork { namespace: None, ip: None, published, host: false };
+        let published_at = Ipv4Addr::new(10, 0, 0, 6);
+        let network = PreparedNetwork { namespace: None, ip: None, published, published_at, host: false };
         let bound = network.bindings_of(&[port(53, "udp"), port(80, "tcp")]);
         assert_eq!(bound.len(), 1);
         assert_eq!((bound[0].host_port, bound[0].protocol.as_str()), (50_001, "udp"));
+        assert_eq!(bound[0].bind_ip, "10.0.0.6");
     }
 
     #[test]
     fn ports_in_network_mode_host_are_the_hosts() {
-        let network = PreparedNetwork { namespace: None, ip: None, published: vec![], host: true };
-        assert_eq!(network.bindings_of(&[port(80, "tcp")])[0].host_port, 80);
+        let network =
+            PreparedNetwork { namespace: None, ip: None, published: vec![], published_at: loopback(), host: true };
+        let bound = network.bindings_of(&[port(80, "tcp")]);
+        assert_eq!((bound[0].host_port, bound[0].bind_ip.as_str()), (80, "0.0.0.0"));
     }
 
     #[test]

@@ -31,7 +31,8 @@ impl AcsSession {
         Self { control_plane, registration, engine, newest: 0, pulls: JoinSet::new() }
     }
 
-    /// Connects, and does what the control plane says until it closes the connection.
+    /// Connects, and does what the control plane says until it closes the connection. `connected` is called when it has
+    /// said something: it knows of the connection then.
     pub async fn run(&mut self, connected: impl FnOnce()) -> Result<(), SessionError> {
         let endpoint = registration::discover(&self.control_plane.client, &self.registration).await?.acs;
         let query = [
@@ -44,7 +45,7 @@ impl AcsSession {
         ];
         let mut connection = Connection::open(&self.control_plane, &endpoint, &query).await?;
         info!(endpoint, "connected to the control plane");
-        connected();
+        let mut connected = Some(connected);
         loop {
             let text = tokio::select! {
                 text = connection.next() => text?,
@@ -56,6 +57,10 @@ impl AcsSession {
                 }
             };
             let Some(text) = text else { return Ok(()) };
+            // Whoever sends has noted the connection: tasks can be placed here from now on.
+            if let Some(connected) = connected.take() {
+                connected();
+            }
             let message = match ServerMessage::decode(&text) {
                 Ok(message) => message,
                 Err(error) => {

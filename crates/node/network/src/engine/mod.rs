@@ -21,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::Flock;
 
+pub(crate) use open::lock_namespace;
 pub use recovery::{Adoption, Fault};
 pub(crate) use tasks::Demand;
 

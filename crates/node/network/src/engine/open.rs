@@ -27,10 +27,6 @@ use crate::{Config, Error, Subnet, subnet};
 
 const STATE_FILE: &str = "network.json";
 const PREFIXES: std::ops::RangeInclusive<u8> = 16..=26;
-/// Routes shorter than this are no networks that one is in but ways for all traffic, like the default route (a VPN
-/// covers everything with 0.0.0.0/1 and 128.0.0.0/1); ours, being longer, go first.
-const NETWORK_PREFIX_MIN: u8 = 8;
-const ETHERNET_MTU: u32 = 1500;
 
 /// What outlives a reboot.
 #[derive(Serialize, Deserialize)]
@@ -82,6 +78,7 @@ impl Engine {
             veth_prefix: names.veth_prefix.clone(),
             subnet,
             publish: config.publish,
+            uplink: config.uplink.clone().unwrap_or_else(|| names.link_prefix.clone()),
         };
         let firewall = Firewall::new(names.table.clone(), parameters, netfilter);
         let pool = Pool::new(subnet, held_addresses(&tasks));
@@ -148,7 +145,7 @@ fn lock_installation(config: &Config) -> Result<Flock<File>, Error> {
 }
 
 /// A lock for all of the machine that shares this network namespace: on the namespace's own file.
-fn lock_namespace() -> Result<Flock<File>, Error> {
+pub(crate) fn lock_namespace() -> Result<Flock<File>, Error> {
     let file = File::open("/proc/thread-self/ns/net").context("network namespace", "open its file")?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).context("network namespace", "lock it")
 }
@@ -159,9 +156,7 @@ fn survey(route: &mut Socket, names: &Names) -> Result<Host, Error> {
     route.transact(&[link::loopback_up()]).context("host", "bring the loopback interface up")?;
     let addresses = link::addresses(route).context("host", "list addresses")?;
     let routes = link::routes(route).context("host", "list routes")?;
-    // Larger packets than the way out carries would be lost or cut.
-    let uplink = routes.iter().find(|known| known.subnet.prefix() == 0).and_then(|known| known.interface);
-    let mtu = links.iter().find(|link| Some(link.index) == uplink).map_or(ETHERNET_MTU, |link| link.mtu);
+    let mtu = link::mtu_outwards(&links, &routes);
     let bridge = links.iter().find(|link| link.name == names.bridge).map(|link| link.index);
     Ok(Host { addresses, routes, bridge, mtu })
 }
@@ -180,7 +175,7 @@ fn settle_subnet(config: &Config, host: &Host, no_tasks: bool) -> Result<Subnet,
         .chain(&host.routes)
         .filter(|known| host.bridge.is_none() || known.interface != host.bridge)
         .map(|known| known.subnet)
-        .filter(|subnet| subnet.prefix() >= NETWORK_PREFIX_MIN)
+        .filter(|subnet| subnet.is_network())
         .collect();
     let is_free = |subnet: Subnet| !occupied.iter().any(|taken| taken.overlaps(subnet));
 

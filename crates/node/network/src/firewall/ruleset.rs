@@ -4,9 +4,10 @@
 //! - `guard` (raw prerouting): a task must not address 127.0.0.0/8, which `route_localnet` would otherwise deliver.
 //! - `prerouting`, `output` (dnat): host services and published ports.
 //! - `postrouting` (snat): what comes from the loopback network or another task by way of a published port takes the
-//!   gateway's address, so that the answer comes back through us; what leaves the host takes the host's.
+//!   gateway's address, so that the answer comes back through us; what leaves the host takes the host's, but for what
+//!   network interfaces (ENIs) of tasks send to other nodes.
 //! - `forward`: no link-local addresses (the instance metadata service 169.254.169.254 among them); between tasks,
-//!   to published ports and out freely; nothing else in.
+//!   to published ports and out freely; from other nodes to network interfaces; nothing else in.
 //! - `input`: from tasks to the host only answers and host services.
 //!
 //! In family `bridge`: `guard` (prerouting): from a task's interface come only IPv4 and ARP, only with the MAC and IP
@@ -39,6 +40,8 @@ pub(crate) struct Parameters {
     pub(crate) veth_prefix: String,
     pub(crate) subnet: Subnet,
     pub(crate) publish: Publish,
+    /// What the name of the interfaces to other nodes begins with.
+    pub(crate) uplink: String,
 }
 
 struct Rule {
@@ -85,7 +88,7 @@ fn fingerprint(parameters: &Parameters) -> String {
 }
 
 fn rules(parameters: &Parameters) -> Vec<Rule> {
-    let Parameters { bridge, veth_prefix, subnet, publish } = parameters;
+    let Parameters { bridge, veth_prefix, subnet, publish, uplink } = parameters;
     let rule = Expressions::default;
     let from_tasks = || rule().interface(Side::In, bridge);
     let to_tasks = || rule().interface(Side::Out, bridge);
@@ -118,11 +121,16 @@ fn rules(parameters: &Parameters) -> Vec<Rule> {
     ip.extend([
         ("postrouting", to_tasks().network(Field::SOURCE, loopback).masquerade()),
         ("postrouting", to_tasks().network(Field::SOURCE, *subnet).redirected().masquerade()),
+        ("postrouting", rule().interface_prefix(Side::Out, uplink).network(Field::SOURCE, subnet.eni_half()).accept()),
         ("postrouting", rule().not_interface(Side::Out, bridge).network(Field::SOURCE, *subnet).masquerade()),
         ("forward", from_tasks().network(Field::DESTINATION, link_local).reject()),
         ("forward", rule().established().accept()),
         ("forward", from_tasks().interface(Side::Out, bridge).accept()),
         ("forward", to_tasks().redirected().accept()),
+        (
+            "forward",
+            to_tasks().interface_prefix(Side::In, uplink).network(Field::DESTINATION, subnet.eni_half()).accept(),
+        ),
         ("forward", to_tasks().drop()),
         ("input", from_tasks().established().accept()),
         ("input", load_service(from_tasks()).lookup(LISTENERS.name).accept()),

@@ -23,6 +23,9 @@ const STATUS_DNAT: u32 = 1 << 5;
 /// `NFT_FIB_RESULT_ADDRTYPE` of the destination address (`NFTA_FIB_F_DADDR`).
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
+/// `NFT_FIB_RESULT_OIF` of the source address by way of the incoming interface (`NFTA_FIB_F_SADDR`, `NFTA_FIB_F_IIF`).
+const FIB_INTERFACE: u32 = 1;
+const FIB_SOURCE_BY_INTERFACE: u32 = 1 | 8;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
 const EQUAL: u32 = 0;
@@ -91,6 +94,11 @@ impl Expressions {
         self.load_interface(side, 0).compare(NOT_EQUAL, prefix.as_bytes())
     }
 
+    /// Goes on only if the name of the interface on that side begins with `prefix`.
+    pub(crate) fn interface_prefix(self, side: Side, prefix: &str) -> Self {
+        self.load_interface(side, 0).compare(EQUAL, prefix.as_bytes())
+    }
+
     /// Goes on only if the field has this value.
     pub(crate) fn field(self, field: Field, value: &[u8]) -> Self {
         self.load(field, 0).compare(EQUAL, value)
@@ -118,6 +126,15 @@ impl Expressions {
             list.number(uapi::fib::RESULT, FIB_ADDRESS_TYPE).number(uapi::fib::FLAGS, FIB_DESTINATION);
         })
         .compare(EQUAL, &LOCAL.to_ne_bytes())
+    }
+
+    /// Goes on only if an answer would not leave by the interface that the packet came in by: the source is not its own.
+    pub(crate) fn source_of_elsewhere(self) -> Self {
+        self.push("fib", |list| {
+            list.number(uapi::fib::TO, REGISTER_0);
+            list.number(uapi::fib::RESULT, FIB_INTERFACE).number(uapi::fib::FLAGS, FIB_SOURCE_BY_INTERFACE);
+        })
+        .compare(EQUAL, &[0; 4])
     }
 
     /// Loads the layer-4 protocol into a register.

@@ -113,7 +113,7 @@ fn a_task_reaches_no_service_of_the_host_that_was_not_offered() {
 }
 
 /// Another machine, with a TCP server on port 80: a task of a second installation whose firewall is taken away.
-fn machine_beyond(host: &Host, subnet: &str, ip: Ipv4Addr) -> (NodeNetwork, SocketAddrV4) {
+pub(super) fn machine_beyond(host: &Host, subnet: &str, ip: Ipv4Addr) -> (NodeNetwork, SocketAddrV4) {
     let config = Config { subnet: Some(subnet.replace('-', "/").parse().expect("subnet")), ..host.config(subnet) };
     let config = Config { installation: format!("beyond {ip}"), ..config };
     let table = config.names().expect("names").table;

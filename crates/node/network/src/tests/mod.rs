@@ -3,6 +3,7 @@
 //! Each test plays in a network and mount namespace of its own that stands for the host, so tests run side by side and
 //! leave nothing behind, whatever becomes of them. Must run as root.
 
+mod fleet;
 mod isolation;
 mod lifecycle;
 mod ports;

@@ -81,7 +81,23 @@ operations! {
 impl Bench {
     /// Without anything in it.
     pub fn new() -> Self {
-        let store = Store::open(Memory::new(), crate::tables(Schema::new(1))).unwrap();
+        Self::at(Ambient::system())
+    }
+
+    /// With a clock that is tokio's, and controllers that run: for tests whose time is paused.
+    pub async fn running() -> Self {
+        let started = tokio::time::Instant::now();
+        let now = move || Timestamp(1_790_000_000_000).plus(started.elapsed());
+        let bench = Self::at(Ambient::simulated(now, 1));
+        bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+        let ecs = bench.ecs.clone();
+        tokio::spawn(async move { ecs.run().await });
+        bench
+    }
+
+    fn at(ambient: Ambient) -> Self {
+        let options = estiva_store::Options { commit_inline: true, ..estiva_store::Options::default() };
+        let store = Store::open_with(Memory::new(), crate::tables(Schema::new(1)), options).unwrap();
         Self {
             ecs: EcsService::new(
                 store,
@@ -91,7 +107,7 @@ impl Bench {
                     healthy_after: Duration::from_secs(40),
                     lost_node_after: Duration::from_secs(60),
                 },
-                Ambient::system(),
+                ambient,
             ),
         }
     }
@@ -126,9 +142,46 @@ impl Bench {
         Ok(text(&answer["containerInstance"]["containerInstanceArn"]))
     }
 
+    /// Reports every task that is to run as RUNNING, and every other as STOPPED, as nodes would that do as they are told.
+    pub async fn obey(&self) {
+        use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
+        let view = self.ecs.store.view();
+        let rows: Vec<_> = view.scan::<TaskRow>("").collect();
+        for row in rows {
+            let last = view.get::<TaskStatusRow>(&row.key()).map(|row| row.state.last_status);
+            let status = match row.desired_status {
+                DesiredStatus::Running if last < Some(TaskStatus::Running) => "RUNNING",
+                DesiredStatus::Stopped if last < Some(TaskStatus::Stopped) => "STOPPED",
+                _ => continue,
+            };
+            self.submit_task_state_change(&owner(), json!({ "task": row.arn(), "status": status })).await.unwrap();
+        }
+    }
+
+    /// Lets controllers do what there is to do now, and nodes obey, until nothing changes.
+    pub async fn rest(&self) {
+        for _ in 0..100 {
+            let before = self.ecs.store.view().revision();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.obey().await;
+            if self.ecs.store.view().revision() == before {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// The service as DescribeServices shows it.
+    pub async fn service(&self, name: &str) -> Value {
+        let answer = self.describe_services(&owner(), json!({ "services": [name] })).await.unwrap();
+        answer["services"][0].clone()
+    }
+
     /// What the node's session would write.
     pub async fn connect(&self, arn: &str, connected: bool) {
-        let row = ConnectionRow { instance: instance_key(arn), connected, changed_at: Timestamp::now() };
+        let row = ConnectionRow { instance: instance_key(arn), connected, changed_at: self.ecs.ambient.now() };
         let update = self.ecs.store.update(|tx| {
             tx.put(row);
             Ok::<_, Error>(())

@@ -1,6 +1,6 @@
 //! A decision, and how it is carried out: one transaction, on rows that are still as they were when it was made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estiva_model::{Ambient, Timestamp};
@@ -53,6 +53,8 @@ pub(super) struct Decision {
     pub hook_stops: Vec<String>,
     /// The service has ended.
     pub is_gone: bool,
+    /// A revision, and what its images stand for.
+    pub resolved: Option<(Arc<ServiceRevisionRow>, BTreeMap<String, String>)>,
     /// What was said and is over.
     pub over: Vec<Kind>,
     stops: Vec<TaskStop>,
@@ -81,6 +83,7 @@ impl Decision {
             hook_starts: Vec::new(),
             hook_stops: Vec::new(),
             is_gone: false,
+            resolved: None,
             over: Vec::new(),
             stops: Vec::new(),
             events: Vec::new(),
@@ -129,6 +132,7 @@ impl Decision {
             && self.hook_starts.is_empty()
             && self.hook_stops.is_empty()
             && !self.is_gone
+            && self.resolved.is_none()
             && self.ended.is_none()
             && self.rollout == self.rollout_before
             && self.under_way == self.under_way_before
@@ -152,6 +156,9 @@ impl Decision {
     fn carry_out(mut self, tx: &mut Tx<'_>, ambient: &Ambient) {
         for kind in std::mem::take(&mut self.over) {
             self.rollout.is_over(kind);
+        }
+        if let Some((revision, image_digests)) = self.resolved.take() {
+            tx.put(ServiceRevisionRow { image_digests, ..(*revision).clone() });
         }
         let stops = std::mem::take(&mut self.stops);
         self.stop_tasks(tx, stops, ambient);
@@ -178,7 +185,11 @@ impl Decision {
             tx.put(row);
         }
         if self.is_gone {
-            tx.put(ServiceRow { status: ServiceStatus::Inactive, ..(*self.service).clone() });
+            tx.put(ServiceRow {
+                status: ServiceStatus::Inactive,
+                inactive_since: Some(ambient.now()),
+                ..(*self.service).clone()
+            });
         }
         // Also when as many found no room as before: the change tells the controller to wait for more room again.
         if has_tried || self.rollout != self.rollout_before {

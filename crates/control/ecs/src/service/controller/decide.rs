@@ -78,8 +78,20 @@ impl ServiceController {
             plan = self.plan(view, decision, roster, now);
         }
         self.rebalance(view, decision, roster, &plan);
+        self.resolve_images(view, decision);
+        let before: BTreeSet<String> = decision.rollout.deployments.iter().map(|entry| entry.id.clone()).collect();
         forget_ended(decision, roster);
+        for id in before.iter().filter(|id| decision.rollout.deployment(id).is_none()) {
+            self.digests.remove(id);
+        }
         self.act_on(view, decision, roster, plan, now);
+    }
+
+    fn resolve_images(&self, view: &Snapshot, decision: &mut Decision) {
+        let Some(id) = decision.rollout.primary().map(|entry| entry.id.clone()) else { return };
+        let Some(revision) = decision.revision(view, &id) else { return };
+        let digests = self.new_digests(view, &id, &revision, &decision.service.scope);
+        decision.resolved = digests.map(|digests| (revision, digests));
     }
 
     fn plan(&self, view: &Snapshot, decision: &Decision, roster: &Roster, now: Timestamp) -> Plan {

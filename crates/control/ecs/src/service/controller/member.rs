@@ -1,7 +1,9 @@
 //! A task's rows as a roster has them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
 use estiva_planning::deployment::{Member, Phase, Settled};
 use estiva_planning::lifecycle::{DesiredStatus, HealthStatus, TaskState, TaskStatus};
@@ -9,7 +11,8 @@ use estiva_store::{Row, Snapshot};
 
 use super::ServiceController;
 use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
-use crate::service::table::ServiceRow;
+use crate::scope::Scope;
+use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::describe::{is_checked, task_health};
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{TaskRow, TaskStatusRow};
@@ -40,9 +43,47 @@ impl ServiceController {
                     protected_until: protection.map(|row| row.expires_at),
                 };
                 roster.put(&key, member);
+                self.note_digests(&task, &status.state);
             }
         }
         Some(service)
+    }
+}
+
+impl ServiceController {
+    /// The first task of a deployment that knows what an image stands for decides for those after it.
+    fn note_digests(&mut self, task: &TaskRow, state: &TaskState) {
+        let Some(deployment) = &task.deployment else { return };
+        for container in &state.containers {
+            if let Some(digest) = &container.image_digest {
+                let known = self.digests.entry(deployment.clone()).or_default();
+                known.entry(container.name.clone()).or_insert_with(|| digest.clone());
+            }
+        }
+    }
+
+    /// What a deployment's images stand for, as far as its revision does not know it yet and wants to be consistent.
+    pub(super) fn new_digests(
+        &self,
+        view: &Snapshot,
+        deployment: &str,
+        revision: &ServiceRevisionRow,
+        scope: &Scope,
+    ) -> Option<BTreeMap<String, String>> {
+        let found = self.digests.get(deployment)?;
+        if found.keys().all(|name| revision.image_digests.contains_key(name)) {
+            return None;
+        }
+        let definition = view.get::<TaskDefinitionRow>(&revision_key(scope, &revision.family, revision.revision))?;
+        let containers = definition.definition.container_definitions.iter().flatten();
+        let consistent = containers.filter(|it| it.version_consistency != Some(api::VersionConsistency::Disabled));
+        let mut digests = revision.image_digests.clone();
+        for name in consistent.filter_map(|container| container.name.as_ref()) {
+            if let Some(digest) = found.get(name) {
+                digests.entry(name.clone()).or_insert_with(|| digest.clone());
+            }
+        }
+        (digests != revision.image_digests).then_some(digests)
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct ServiceController {
     blocked: BTreeMap<String, Awaits>,
     /// Services whose tasks may be spread unevenly.
     uneven: BTreeSet<String>,
+    /// What the images of a deployment's containers stand for, as its first tasks found out.
+    digests: BTreeMap<String, BTreeMap<String, String>>,
     /// By the key of the task that a hook runs, the service.
     hook_tasks: BTreeMap<String, String>,
 }
@@ -63,6 +65,7 @@ impl ServiceController {
             rosters: BTreeMap::new(),
             blocked: BTreeMap::new(),
             uneven: BTreeSet::new(),
+            digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),
         }
     }
@@ -79,6 +82,7 @@ impl Controller for ServiceController {
         self.rosters.clear();
         self.blocked.clear();
         self.uneven.clear();
+        self.digests.clear();
         self.hook_tasks.clear();
         let is_live = |row: &Arc<ServiceRow>| row.status != ServiceStatus::Inactive;
         let services: Vec<String> = view.scan::<ServiceRow>("").filter(is_live).map(|row| row.key()).collect();

@@ -84,7 +84,7 @@ impl ServiceController {
                 (Some(before), Some(after)) if before.remaining == after.remaining => {
                     self.with_capacity(view, &change.key, false)
                 }
-                (Some(_), Some(_)) if is_leaving() => self.all_of_cluster(&change.key),
+                (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
                 (Some(before), Some(after)) => self.with_capacity(view, &change.key, has_more(&before, &after)),
                 _ => self.with_capacity(view, &change.key, true),
             };
@@ -127,10 +127,6 @@ impl ServiceController {
             self.uneven.insert(key.clone());
         }
         services
-    }
-
-    fn all_of_cluster(&self, instance: &str) -> Vec<String> {
-        self.rosters.keys().filter(|key| key.starts_with(cluster_of(instance))).cloned().collect()
     }
 
     /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.

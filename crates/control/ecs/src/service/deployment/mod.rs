@@ -2,6 +2,8 @@
 
 pub mod operations;
 
+use std::collections::BTreeSet;
+
 use estiva_model::Ambient;
 use estiva_planning::deployment::{Backoff, Stage, Threshold};
 use estiva_store::{Row, Snapshot, Tx};
@@ -9,10 +11,13 @@ use estiva_store::{Row, Snapshot, Tx};
 use super::rollout_table::{
     Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
 };
-use super::table::{ServiceRow, child_key};
+use super::table::{ServiceRevisionRow, ServiceRow, child_key};
 use super::{event, revision};
 use crate::task_definition::table::TaskDefinitionRow;
 use estiva_api_ecs::types as api;
+
+/// Service deployments that are kept of a service. ECS keeps those of 90 days.
+const KEPT_MAX: usize = 100;
 
 /// `arn:aws:ecs:region:account:service-deployment/cluster/service/id`
 pub(super) fn arn(service: &ServiceRow, id: &str) -> String {
@@ -73,6 +78,43 @@ pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefi
     rollout.is_steady = false;
     tx.put(row);
     tx.put(rollout);
+    prune(tx, service);
+}
+
+/// Forgets the oldest service deployments beyond what is kept, and the revisions that only they were about.
+fn prune(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let prefix = child_key(&service.key(), "");
+    let mut rows: Vec<_> = tx.scan::<ServiceDeploymentRow>(&prefix).collect();
+    if rows.len() <= KEPT_MAX {
+        return;
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
+    let outdated = rows.split_off(KEPT_MAX);
+    let current = rollout(tx, service).deployments;
+    let of_rows = rows.iter().flat_map(|row| row.source_revisions.iter().chain([&row.target_revision]));
+    let wanted: BTreeSet<&String> = of_rows.chain(current.iter().map(|entry| &entry.revision)).collect();
+    for row in &outdated {
+        tx.delete::<ServiceDeploymentRow>(&row.key());
+        for id in row.source_revisions.iter().chain([&row.target_revision]).filter(|id| !wanted.contains(id)) {
+            tx.delete::<ServiceRevisionRow>(&child_key(&service.key(), id));
+        }
+    }
+}
+
+/// Forgets everything of a service that has long been INACTIVE.
+pub(super) fn forget(tx: &mut Tx<'_>, service: &ServiceRow) {
+    clear(tx, service);
+    let prefix = child_key(&service.key(), "");
+    let deployments: Vec<String> = tx.scan::<ServiceDeploymentRow>(&prefix).map(|row| row.key()).collect();
+    let revisions: Vec<String> = tx.scan::<ServiceRevisionRow>(&prefix).map(|row| row.key()).collect();
+    for key in deployments {
+        tx.delete::<ServiceDeploymentRow>(&key);
+    }
+    for key in revisions {
+        tx.delete::<ServiceRevisionRow>(&key);
+    }
+    tx.delete::<RolloutRow>(&service.key());
+    tx.delete::<ServiceRow>(&service.key());
 }
 
 /// An entry of `deployments[]` that is to become the service's.

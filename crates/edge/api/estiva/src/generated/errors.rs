@@ -5,5 +5,6 @@ estiva_schema::errors! {
     ClusterNotFoundException, cluster_not_found_exception, "ClusterNotFoundException", 400;
     InvalidParameterException, invalid_parameter_exception, "InvalidParameterException", 400;
     ServerException, server_exception, "ServerException", 500;
+    ServiceNotFoundException, service_not_found_exception, "ServiceNotFoundException", 400;
     TaskNotFoundException, task_not_found_exception, "TaskNotFoundException", 400;
 }

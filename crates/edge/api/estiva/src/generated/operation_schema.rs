@@ -15,7 +15,13 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "InvalidParameterException",
-    operations: &[&DESCRIBE_IMAGE_PULL, &DESCRIBE_TASK_HISTORY, &LIST_TASK_USAGE, &START_IMAGE_PULL],
+    operations: &[
+        &DESCRIBE_IMAGE_PULL,
+        &DESCRIBE_TASK_HISTORY,
+        &LIST_SERVICE_EVENTS,
+        &LIST_TASK_USAGE,
+        &START_IMAGE_PULL,
+    ],
 };
 
 pub static DESCRIBE_IMAGE_PULL: OperationSchema = OperationSchema {
@@ -33,6 +39,16 @@ pub static DESCRIBE_TASK_HISTORY: OperationSchema = OperationSchema {
     input: &schema::DESCRIBE_TASK_HISTORY_REQUEST,
     output: Some(&schema::DESCRIBE_TASK_HISTORY_RESPONSE),
     errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException", "TaskNotFoundException"],
+    idempotent: false,
+    readonly: true,
+    unsigned: false,
+};
+
+pub static LIST_SERVICE_EVENTS: OperationSchema = OperationSchema {
+    name: "ListServiceEvents",
+    input: &schema::LIST_SERVICE_EVENTS_REQUEST,
+    output: Some(&schema::LIST_SERVICE_EVENTS_RESPONSE),
+    errors: &["ClusterNotFoundException", "InvalidParameterException", "ServerException", "ServiceNotFoundException"],
     idempotent: false,
     readonly: true,
     unsigned: false,

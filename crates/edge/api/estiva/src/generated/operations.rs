@@ -26,6 +26,14 @@ pub trait Estiva: Send + Sync + 'static {
         Err(Error::not_implemented(DescribeTaskHistory::SCHEMA))
     }
 
+    /// `ListServiceEvents`
+    async fn list_service_events(
+        &self,
+        _: Request<types::ListServiceEventsRequest>,
+    ) -> Result<types::ListServiceEventsResponse, Error> {
+        Err(Error::not_implemented(ListServiceEvents::SCHEMA))
+    }
+
     /// `ListTaskUsage`
     async fn list_task_usage(
         &self,
@@ -47,6 +55,7 @@ endpoint! {
     Estiva;
     DescribeImagePull, describe_image_pull, DESCRIBE_IMAGE_PULL, types::DescribeImagePullRequest, types::DescribeImagePullResponse;
     DescribeTaskHistory, describe_task_history, DESCRIBE_TASK_HISTORY, types::DescribeTaskHistoryRequest, types::DescribeTaskHistoryResponse;
+    ListServiceEvents, list_service_events, LIST_SERVICE_EVENTS, types::ListServiceEventsRequest, types::ListServiceEventsResponse;
     ListTaskUsage, list_task_usage, LIST_TASK_USAGE, types::ListTaskUsageRequest, types::ListTaskUsageResponse;
     StartImagePull, start_image_pull, START_IMAGE_PULL, types::StartImagePullRequest, types::StartImagePullResponse;
 }
@@ -57,6 +66,7 @@ macro_rules! for_each_operation {
     ($callback:ident) => {
         $callback!($crate::DescribeImagePull);
         $callback!($crate::DescribeTaskHistory);
+        $callback!($crate::ListServiceEvents);
         $callback!($crate::ListTaskUsage);
         $callback!($crate::StartImagePull);
     };

@@ -72,6 +72,25 @@ pub static INVALID_PARAMETER_EXCEPTION: Shape = Shape::of(
     "InvalidParameterException",
     Kind::Structure { members: &[Member::of("message", &STRING)], union: false },
 );
+pub static LIST_SERVICE_EVENTS_REQUEST: Shape = Shape::of(
+    "ListServiceEventsRequest",
+    Kind::Structure {
+        members: &[
+            Member::of("cluster", &STRING),
+            Member::of("maxResults", &INTEGER),
+            Member::of("nextToken", &STRING),
+            Member::of("service", &STRING).required(),
+        ],
+        union: false,
+    },
+);
+pub static LIST_SERVICE_EVENTS_RESPONSE: Shape = Shape::of(
+    "ListServiceEventsResponse",
+    Kind::Structure {
+        members: &[Member::of("events", &SERVICE_EVENTS), Member::of("nextToken", &STRING)],
+        union: false,
+    },
+);
 pub static LIST_TASK_USAGE_REQUEST: Shape = Shape::of(
     "ListTaskUsageRequest",
     Kind::Structure {
@@ -104,6 +123,21 @@ pub static NODE_PULLS: Shape =
     Shape::of("NodePulls", Kind::List { item: &NODE_PULL, item_name: "member", flattened: false });
 pub static SERVER_EXCEPTION: Shape =
     Shape::of("ServerException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
+pub static SERVICE_EVENT: Shape = Shape::of(
+    "ServiceEvent",
+    Kind::Structure {
+        members: &[
+            Member::of("at", &TIMESTAMP).required(),
+            Member::of("id", &STRING).required(),
+            Member::of("message", &STRING).required(),
+        ],
+        union: false,
+    },
+);
+pub static SERVICE_EVENTS: Shape =
+    Shape::of("ServiceEvents", Kind::List { item: &SERVICE_EVENT, item_name: "member", flattened: false });
+pub static SERVICE_NOT_FOUND_EXCEPTION: Shape =
+    Shape::of("ServiceNotFoundException", Kind::Structure { members: &[Member::of("message", &STRING)], union: false });
 pub static START_IMAGE_PULL_REQUEST: Shape = Shape::of(
     "StartImagePullRequest",
     Kind::Structure {

@@ -78,6 +78,24 @@ pub struct InvalidParameterException {
 structures! { InvalidParameterException = INVALID_PARAMETER_EXCEPTION [message]; }
 
 #[derive(Clone, PartialEq, Default)]
+pub struct ListServiceEventsRequest {
+    pub cluster: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub service: String,
+}
+
+structures! { ListServiceEventsRequest = LIST_SERVICE_EVENTS_REQUEST [cluster, max_results, next_token, service]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ListServiceEventsResponse {
+    pub events: Option<Vec<ServiceEvent>>,
+    pub next_token: Option<String>,
+}
+
+structures! { ListServiceEventsResponse = LIST_SERVICE_EVENTS_RESPONSE [events, next_token]; }
+
+#[derive(Clone, PartialEq, Default)]
 pub struct ListTaskUsageRequest {
     pub cluster: Option<String>,
     pub max_results: Option<i32>,
@@ -110,6 +128,22 @@ pub struct ServerException {
 }
 
 structures! { ServerException = SERVER_EXCEPTION [message]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ServiceEvent {
+    pub at: Timestamp,
+    pub id: String,
+    pub message: String,
+}
+
+structures! { ServiceEvent = SERVICE_EVENT [at, id, message]; }
+
+#[derive(Clone, PartialEq, Default)]
+pub struct ServiceNotFoundException {
+    pub message: Option<String>,
+}
+
+structures! { ServiceNotFoundException = SERVICE_NOT_FOUND_EXCEPTION [message]; }
 
 #[derive(Clone, PartialEq, Default)]
 pub struct StartImagePullRequest {
