@@ -191,6 +191,10 @@ impl ServiceController {
 fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
     let Some(primary) = decision.rollout.primary().cloned() else { return };
     let failed = failures(view, &primary);
+    if let Some(entry) = decision.rollout.deployment_mut(&primary.id) {
+        // Tasks that failed long ago have been forgotten.
+        entry.forgiven = entry.forgiven.min(failed.all());
+    }
     if roster.take_recovered(&primary.id) && failed.total() > 0 {
         decision.rollout.backoff =
             estiva_planning::deployment::Backoff { failures: failed.all(), ..Default::default() };
