@@ -321,7 +321,7 @@ def test_placement_constraints(estiva):
     ecs, family = estiva.ecs, unique("constrained")
     [instance] = ecs.list_container_instances()["containerInstanceArns"]
     ecs.put_attributes(attributes=[{"name": "stack", "value": "a b", "targetId": instance}])
-    estiva.register(family, [shell("sleep 1000")], placementConstraints=[{"type": "memberOf", "expression": "attribute:stack == 'a b'"}])
+    estiva.register(family, [shell("sleep 1000", stopTimeout=2)], placementConstraints=[{"type": "memberOf", "expression": "attribute:stack == 'a b'"}])
     distinct = [{"type": "distinctInstance"}]
     [arn] = estiva.run(family, placementConstraints=distinct)
     again = ecs.run_task(taskDefinition=family, placementConstraints=distinct)

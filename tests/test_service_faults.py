@@ -31,6 +31,13 @@ def connected(here):
     return instance["agentConnected"]
 
 
+def kill(here, part):
+    """Kills a part and waits until there is another."""
+    here.kill(part)
+    eventually(lambda: here.processes(part) or None, 60)
+    eventually(lambda: tolerant(lambda: connected(here)), 60)
+
+
 def processes_of(arguments):
     """Processes of containers: those with exactly these arguments."""
     found = []
@@ -80,8 +87,7 @@ def test_nothing_is_replaced_when_the_agent_is_killed(new_installation):
     before = {task["taskArn"]: task["containers"][0]["runtimeId"] for task in service.running()}
     events = service.events()
     for _ in range(3):
-        here.kill("agent")
-        eventually(lambda: connected(here))
+        kill(here, "agent")
     # What is still to come would come before this is there.
     here.wait("RUNNING", here.run("calm")[0])
     service.stable()
@@ -140,14 +146,27 @@ def test_a_node_under_way_is_no_reason_to_do_a_thing_twice(new_installation):
     definition = define(here, "both")
     service = Service(here, definition, 10)
     for part in ("server", "agent", "server", "agent"):
-        here.kill(part)
-        eventually(lambda: answers(here), 60)
-        eventually(lambda: tolerant(lambda: connected(here)), 60)
+        kill(here, part)
     service.stable()
     assert len(service.arns()) == 10 and not service.arns("STOPPED")
     eventually(lambda: len(here.processes("shim")) == 10)
     service.delete()
     eventually(lambda: not here.processes("shim"))
+
+
+def test_a_service_is_there_again_after_everything_was_down(new_installation):
+    here = new_installation()
+    service = Service(here, define(here, "back"), 3)
+    service.stable()
+    before = service.arns()
+    here.down()
+    assert not here.processes("shim")
+    here.up()
+    service.stable()
+    assert len(service.runs(3)) == 3 and not before & service.arns()
+    assert {here.task(arn)["lastStatus"] for arn in before} == {"STOPPED"}
+    eventually(lambda: len(here.processes("shim")) == 3)
+    service.delete()
 
 
 def revision_count(service):

@@ -36,11 +36,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// After a look at how many tasks have failed so far. Failures that come while it waits are of the same round.
+    /// After a look at how many tasks have failed so far, as far as is known: old ones are forgotten. Failures that come while it
+    /// waits are of the same round.
     #[must_use]
     pub fn after(&self, failures: usize, newest: FailureKind, now: Timestamp) -> Self {
         if failures <= self.failures {
-            return self.clone();
+            return Self { failures, ..self.clone() };
         }
         if self.is_waiting(now) {
             return Self { failures, ..self.clone() };
@@ -92,6 +93,13 @@ mod tests {
         let same = second.after(9, FailureKind::NeverRan, now);
         assert_eq!((same.rounds, same.failures, same.until), (2, 9, second.until));
         assert_eq!(same.after(9, FailureKind::NeverRan, now.plus(Duration::from_secs(5))), same, "nothing new failed");
+        let forgotten = same.after(0, FailureKind::NeverRan, now.plus(Duration::from_secs(5)));
+        assert_eq!((forgotten.failures, forgotten.rounds, forgotten.until), (0, 2, same.until));
+        assert_eq!(
+            forgotten.after(1, FailureKind::NeverRan, now.plus(Duration::from_secs(5))).rounds,
+            3,
+            "it is a new one"
+        );
         assert!(same.after(10, FailureKind::NeverRan, now.plus(Duration::from_secs(5))).is_impaired());
     }
 }

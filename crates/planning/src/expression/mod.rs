@@ -72,6 +72,19 @@ pub enum Subject {
     TaskGroup,
 }
 
+impl Expression {
+    /// Whether it may be true at one time and not at another because of the tasks on an instance.
+    pub fn looks_at_tasks(&self) -> bool {
+        match self {
+            Self::Comparison(comparison) => {
+                matches!(comparison.subject, Subject::RunningTasksCount | Subject::TaskGroup)
+            }
+            Self::Not(inner) => inner.looks_at_tasks(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::looks_at_tasks),
+        }
+    }
+}
+
 /// How a value is tested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {

@@ -111,6 +111,19 @@ fn what_is_not() {
 }
 
 #[test]
+fn some_look_at_tasks() {
+    let looks = |text: &str| Expression::parse(text).unwrap().looks_at_tasks();
+    for text in [
+        "task:group == a",
+        "runningTasksCount > 1",
+        "agentConnected == true and (not (task:group == a) or attribute:b exists)",
+    ] {
+        assert!(looks(text), "{text}");
+    }
+    assert!(!looks("agentConnected == true and not (attribute:task exists)"));
+}
+
+#[test]
 fn an_error_says_what_was_expected_and_where() {
     let deep = format!("{}agentConnected == true", "not ".repeat(65));
     let long = "a".repeat(2001);

@@ -58,6 +58,11 @@ impl Constraints {
         Ok(constraints)
     }
 
+    /// Whether tasks that start or stop may make another instance do.
+    pub fn look_at_tasks(&self) -> bool {
+        self.member_of.iter().any(Expression::looks_at_tasks)
+    }
+
     /// Why the instance may not be chosen, whatever runs on it.
     pub fn refusal(&self, view: &Snapshot, row: &ContainerInstanceRow) -> Option<Lack> {
         if self.only_on.as_ref().is_some_and(|keys| !keys.contains(&row.key())) {

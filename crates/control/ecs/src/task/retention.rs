@@ -35,7 +35,7 @@ pub(crate) async fn run(service: &EcsService) {
 
 /// Forgets what stopped or was made from the minute `from` on, and is due in the minute `now`. Gives the minute where
 /// the next pass has to begin.
-pub(super) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
+pub(crate) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<i64, Error> {
     let minutes = i64::try_from(ecs.options.task_retention.as_secs() / 60).unwrap_or(i64::MAX);
     let until = now.saturating_sub(minutes);
     forget(ecs, from, until).await?;

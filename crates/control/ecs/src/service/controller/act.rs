@@ -49,6 +49,8 @@ pub(super) struct Decision {
     pub only_on: Option<BTreeSet<String>>,
     /// The places, in the deployment's hooks, of those whose tasks are to be started.
     pub hook_starts: Vec<usize>,
+    /// The keys of the tasks of hooks whose time has run out.
+    pub hook_stops: Vec<String>,
     /// The service has ended.
     pub is_gone: bool,
     /// A revision, and what its images stand for.
@@ -79,6 +81,7 @@ impl Decision {
             starts: Vec::new(),
             only_on: None,
             hook_starts: Vec::new(),
+            hook_stops: Vec::new(),
             is_gone: false,
             resolved: None,
             over: Vec::new(),
@@ -127,6 +130,7 @@ impl Decision {
             && self.stops.is_empty()
             && self.events.is_empty()
             && self.hook_starts.is_empty()
+            && self.hook_stops.is_empty()
             && !self.is_gone
             && self.resolved.is_none()
             && self.ended.is_none()
@@ -165,6 +169,7 @@ impl Decision {
         for (kind, message) in std::mem::take(&mut self.events) {
             self.rollout.tell(tx, kind, &message, ambient);
         }
+        hooks::stop_tasks(tx, &self.hook_stops, ambient);
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
             hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);

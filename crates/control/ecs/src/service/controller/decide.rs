@@ -105,7 +105,7 @@ impl ServiceController {
         let own = roster.staying(&id);
         let (minimum, maximum) = service.percents();
         let outgoing = roster.totals().total() - own.total();
-        let is_blocked = self.blocked.contains(&service.key());
+        let is_blocked = self.blocked.contains_key(&service.key());
         if service.is_daemon {
             let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
             let company = |instance: &str| has_company(view, service, instance);
@@ -193,6 +193,10 @@ impl ServiceController {
 fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
     let Some(primary) = decision.rollout.primary().cloned() else { return };
     let failed = failures(view, &primary);
+    if let Some(entry) = decision.rollout.deployment_mut(&primary.id) {
+        // Tasks that failed long ago have been forgotten.
+        entry.forgiven = entry.forgiven.min(failed.all());
+    }
     if roster.take_recovered(&primary.id) && failed.total() > 0 {
         decision.rollout.backoff =
             estiva_planning::deployment::Backoff { failures: failed.all(), ..Default::default() };

@@ -3,7 +3,7 @@
 use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, Timestamp};
 use estiva_planning::deployment::Gate;
-use estiva_planning::lifecycle::{TaskState, TaskStatus};
+use estiva_planning::lifecycle::{StopCode, TaskState, TaskStatus};
 use estiva_planning::placement::Strategies;
 use estiva_store::{Row, Snapshot, Tx};
 
@@ -14,6 +14,7 @@ use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
+use crate::task::end::{self, Stop};
 use crate::task::launch::{Launch, Wishes};
 use crate::task::placement;
 use crate::task::table::{TaskRow, TaskStatusRow};
@@ -41,7 +42,9 @@ impl ServiceController {
                 return Gate::Waiting;
             };
             let state = &mut row.hooks[begun];
-            look(view, state, &hook, now);
+            if look(view, state, &hook, now) {
+                decision.hook_stops.extend(state.task.clone());
+            }
             match state.status {
                 HookStatus::Succeeded => {}
                 HookStatus::TimedOut if hook.continues_on_timeout => {}
@@ -73,10 +76,10 @@ fn begin(hook: &Hook, place: usize, row: &ServiceDeploymentRow, ambient: &Ambien
     }
 }
 
-/// Takes in what has become of a hook.
-fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) {
+/// Takes in what has become of a hook; whether its time has just run out.
+fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) -> bool {
     if !matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress) {
-        return;
+        return false;
     }
     if let Some(key) = &state.task {
         match ended(view, key) {
@@ -89,10 +92,12 @@ fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) {
         }
     }
     let is_open = matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress);
-    if is_open && state.expires_at <= now {
+    let has_run_out = is_open && state.expires_at <= now;
+    if has_run_out {
         state.status = HookStatus::TimedOut;
         state.reason = Some(format!("it did not end within {} minutes", hook.timeout.as_secs() / 60));
     }
+    has_run_out
 }
 
 /// How a hook's task ended: well if every essential container exited with 0.
@@ -125,6 +130,14 @@ fn judge(task: &TaskRow, definition: &api::TaskDefinition, state: &TaskState) ->
         }
     }
     Ok(())
+}
+
+/// Ends the tasks of hooks whose time has run out.
+pub(super) fn stop_tasks(tx: &mut Tx<'_>, keys: &[String], ambient: &Ambient) {
+    for task in keys.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect::<Vec<_>>() {
+        let reason = "The time of the lifecycle hook has run out.".to_owned();
+        end::request(tx, &task, &Stop { code: StopCode::ServiceSchedulerInitiated, reason }, ambient.now());
+    }
 }
 
 /// Starts the tasks of hooks that have just begun. One that cannot be started has failed.

@@ -38,13 +38,22 @@ pub(crate) struct ServiceController {
     /// By service.
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
-    blocked: BTreeSet<String>,
+    blocked: BTreeMap<String, Awaits>,
     /// Services whose tasks may be spread unevenly.
     uneven: BTreeSet<String>,
     /// What the images of a deployment's containers stand for, as its first tasks found out.
     digests: BTreeMap<String, BTreeMap<String, String>>,
     /// By the key of the task that a hook runs, the service.
     hook_tasks: BTreeMap<String, String>,
+}
+
+/// What may let a service go on that found no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    /// More of anything on a container instance.
+    Room,
+    /// Also tasks that start: its placement constraints look at them.
+    Tasks,
 }
 
 impl ServiceController {
@@ -54,7 +63,7 @@ impl ServiceController {
             healthy_after,
             alarms,
             rosters: BTreeMap::new(),
-            blocked: BTreeSet::new(),
+            blocked: BTreeMap::new(),
             uneven: BTreeSet::new(),
             digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),

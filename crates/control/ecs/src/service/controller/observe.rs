@@ -7,11 +7,12 @@ use estiva_planning::deployment::{Roster, Settled};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Snapshot};
 
-use super::ServiceController;
 use super::member::service_key;
+use super::{Awaits, ServiceController, start};
 use crate::container_instance::table::{
     ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
 };
+use crate::service::describe::find_revision;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::protection::TaskProtectionRow;
@@ -48,8 +49,8 @@ impl ServiceController {
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
             // Whoever has found no room waits for what changes later.
-            if rollout.after.is_some_and(|row| row.unplaced > 0) {
-                self.blocked.insert(change.key.to_string());
+            if let Some(row) = rollout.after.filter(|row| row.unplaced > 0) {
+                self.blocked.insert(change.key.to_string(), awaited(view, &row));
             } else {
                 self.blocked.remove(&*change.key);
             }
@@ -80,10 +81,12 @@ impl ServiceController {
                 instance.is_some_and(|row| row.status != ContainerInstanceStatus::Active)
             };
             return match (reservation.before, reservation.after) {
-                (Some(before), Some(after)) if before.remaining == after.remaining => Vec::new(),
+                (Some(before), Some(after)) if before.remaining == after.remaining => {
+                    self.with_capacity(view, &change.key, false)
+                }
                 (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
-                (Some(before), Some(after)) if !has_more(&before, &after) => Vec::new(),
-                _ => self.with_capacity(view, &change.key),
+                (Some(before), Some(after)) => self.with_capacity(view, &change.key, has_more(&before, &after)),
+                _ => self.with_capacity(view, &change.key, true),
             };
         }
         if let Some(connection) = change.row::<ConnectionRow>() {
@@ -103,10 +106,14 @@ impl ServiceController {
         Vec::new()
     }
 
-    /// Services that wait for room on a container instance.
-    fn with_capacity(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {
-        let woken: Vec<String> =
-            self.services_of(view, instance).filter(|key| self.blocked.contains(*key)).cloned().collect();
+    /// Services that wait for room on a container instance, or for other tasks on it.
+    fn with_capacity(&mut self, view: &Snapshot, instance: &str, has_more: bool) -> Vec<String> {
+        let is_awaited = |awaits: &Awaits| has_more || *awaits == Awaits::Tasks;
+        if !self.blocked.values().any(is_awaited) {
+            return Vec::new();
+        }
+        let is_woken = |key: &&String| self.blocked.get(*key).is_some_and(is_awaited);
+        let woken: Vec<String> = self.services_of(view, instance).filter(is_woken).cloned().collect();
         for key in &woken {
             self.blocked.remove(key);
         }
@@ -138,6 +145,18 @@ impl ServiceController {
         let row = view.get::<TaskRow>(task);
         debug_assert!(row.as_ref().is_none_or(|row| service_key(row).is_none()), "it is no task of the service itself");
         self.hook_tasks.insert(task.to_owned(), service.to_owned());
+    }
+}
+
+/// What the service with these deployments waits for.
+fn awaited(view: &Snapshot, rollout: &RolloutRow) -> Awaits {
+    let looks_at_tasks = |service: &ServiceRow| {
+        let mut revisions = rollout.deployments.iter().filter_map(|it| find_revision(view, service, &it.revision));
+        revisions.any(|revision| start::constraints(view, service, &revision).is_some_and(|it| it.look_at_tasks()))
+    };
+    match view.get::<ServiceRow>(&rollout.service) {
+        Some(service) if looks_at_tasks(&service) => Awaits::Tasks,
+        _ => Awaits::Room,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::service::task_set::computed_desired_count;
 impl ServiceController {
     pub(super) fn plan_sets(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, now: Timestamp) {
         let service = decision.service.key();
-        let is_blocked = self.blocked.contains(&service);
+        let is_blocked = self.blocked.contains_key(&service);
         let failed = decision.rollout.deployments.iter().map(|set| failures(view, set));
         let (all, kind) =
             failed.fold((0, None), |(all, kind), it| (all + it.all(), kind.or((it.all() > 0).then(|| it.kind()))));

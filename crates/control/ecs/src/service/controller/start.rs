@@ -189,6 +189,14 @@ fn unable(why: &str) -> String {
     )
 }
 
+/// The service's placement constraints and those of the task definition. `None` if it has been deleted.
+pub(super) fn constraints(view: &Snapshot, service: &ServiceRow, revision: &ServiceRevisionRow) -> Option<Constraints> {
+    let definition =
+        view.get::<TaskDefinitionRow>(&revision_key(&service.scope, &revision.family, revision.revision))?;
+    let defined = definition.definition.placement_constraints.as_deref();
+    Constraints::parse(service.settings.placement_constraints.as_deref(), defined).ok()
+}
+
 /// The keys of the container instances on which a DAEMON is to have a task. One whose agent is away keeps the task that it has.
 pub(super) fn eligible(
     view: &Snapshot,
@@ -199,10 +207,7 @@ pub(super) fn eligible(
     let Some(revision) = revision else { return BTreeSet::new() };
     let definition = view.get::<TaskDefinitionRow>(&revision_key(&service.scope, &revision.family, revision.revision));
     let Some(definition) = definition else { return BTreeSet::new() };
-    let defined = definition.definition.placement_constraints.as_deref();
-    let Ok(constraints) = Constraints::parse(service.settings.placement_constraints.as_deref(), defined) else {
-        return BTreeSet::new();
-    };
+    let Some(constraints) = constraints(view, service, revision) else { return BTreeSet::new() };
     let Ok(launch) = launch(service, &definition, Some(revision), "", revision.launch_type()) else {
         return BTreeSet::new();
     };

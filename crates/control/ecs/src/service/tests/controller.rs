@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use estiva_model::Timestamp;
 use serde_json::{Value, json};
 
 use super::play::{Fate, Play};
 use crate::container_instance::tests::bench::{merged, node, owner, text};
+use crate::task::retention::forget_due;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -62,6 +64,21 @@ async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_wants_company_is_placed_once_it_is_there() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
+    let beside = json!([{ "type": "memberOf", "expression": "task:group == family:database" }]);
+    play.create(json!({ "desiredCount": 1, "placementConstraints": beside })).await;
+    play.until(async || play.told("was unable to place a task").await == 1).await;
+    assert!(play.stands_still(HOUR).await);
+    play.bench.run("web").await;
+    assert!(play.events().await.len() == 1, "others are no company");
+    play.bench.run("database").await;
+    play.rests().await;
+    assert_eq!(play.told("was unable to place a task").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_waits_for_room_on_a_full_instance() {
     let play = Play::with_nodes(&["full", "free"]).await;
     let full = json!([{ "type": "memberOf", "expression": "attribute:name == full" }]);
@@ -89,6 +106,24 @@ async fn tasks_that_never_run_are_tried_ever_more_seldom() {
     assert_eq!(play.told("is unable to consistently start tasks successfully.").await, 1);
     play.update(json!({ "forceNewDeployment": true })).await;
     play.rests().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_count_anew_when_former_ones_are_forgotten() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Fails, async || failed().await == 12).await;
+    play.rests().await;
+    assert_eq!(failed().await, 0);
+    let long_after = Timestamp::now().plus(48 * HOUR).as_millis() / 60_000;
+    let now = Timestamp::now().as_millis() / 60_000;
+    forget_due(&play.bench.ecs, now - 10, long_after).await.unwrap();
+    let since = tokio::time::Instant::now();
+    let task = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"][0].clone();
+    play.bench.submit_task_state_change(&node("a"), json!({ "task": task, "status": "STOPPED" })).await.unwrap();
+    play.until_with(|_| Fate::Fails, async || failed().await == 8).await;
+    assert!(since.elapsed() > Duration::from_secs(60), "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

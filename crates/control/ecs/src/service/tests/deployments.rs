@@ -162,6 +162,23 @@ async fn a_hooks_task_decides_by_its_exit_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hooks_task_that_does_not_end_is_ended() {
+    let play = resting().await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+    let timeout = json!({ "timeoutInMinutes": 30 });
+    let hook =
+        json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"], "timeoutConfiguration": timeout }]);
+    play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
+    let ended = play.comes_to("ROLLBACK_SUCCESSFUL").await;
+    assert_eq!(ended["lifecycleHookDetails"][0]["status"], "TIMED_OUT");
+    let input = json!({ "family": "migration", "desiredStatus": "STOPPED" });
+    let listed = play.bench.list_tasks(&owner(), input).await.unwrap();
+    let task = play.bench.task(&text(&listed["taskArns"][0])).await;
+    assert_eq!(task["stoppedReason"], "The time of the lifecycle hook has run out.");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hook_whose_task_finds_no_room_has_failed() {
     let play = resting().await;
     play.bench.define("large", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
