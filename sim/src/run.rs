@@ -50,7 +50,7 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             nodes: 5,
-            chaos: Duration::from_secs(150),
+            chaos: Duration::from_secs(120),
             climate: Climate::stormy(),
             work_every: Duration::from_secs(3),
             patience: Duration::from_secs(1800),
