@@ -25,6 +25,8 @@ struct State {
     is_mute: bool,
     /// Connections of a former number are cut.
     cuts: u64,
+    /// How often it has been blocked, or let through.
+    changes: u64,
     wakers: Vec<Waker>,
     /// Ends that were closed while the news of it could not get through.
     limbo: Vec<DuplexStream>,
@@ -36,6 +38,7 @@ impl Link {
         let mut state = lock(&self.0);
         state.is_deaf = is_deaf;
         state.is_mute = is_mute;
+        state.changes += 1;
         if !is_mute {
             state.limbo.clear();
         }
@@ -57,6 +60,11 @@ impl Link {
     /// Whether nothing gets to the control plane.
     pub fn is_mute(&self) -> bool {
         lock(&self.0).is_mute
+    }
+
+    /// How often it has been blocked, or let through.
+    pub fn changes(&self) -> u64 {
+        lock(&self.0).changes
     }
 
     /// Resolves with the next change.

@@ -17,7 +17,7 @@ const LOOKS_MAX: u32 = 22;
 
 /// Watches for as long as it is polled.
 pub async fn watch(cluster: &Cluster) {
-    let mut silent: BTreeMap<&str, (u32, [bool; 2])> = BTreeMap::new();
+    let mut silent: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
     loop {
         sleep(LOOK_INTERVAL).await;
         let Some(view) = cluster.plane.view().filter(|_| cluster.plane.is_up()) else {
@@ -26,10 +26,10 @@ pub async fn watch(cluster: &Cluster) {
         };
         for node in cluster.nodes.iter() {
             let (looks, former) = silent.entry(node.name()).or_default();
-            let blocked = [node.link().is_deaf(), node.link().is_mute()];
+            let changes = node.link().changes();
             // What was held up in one direction passes when it is the other one's turn.
-            *looks = if node.is_reachable() || *former != blocked { 0 } else { *looks + 1 };
-            *former = blocked;
+            *looks = if node.is_reachable() || *former != changes { 0 } else { *looks + 1 };
+            *former = changes;
             let key = node.instance().map(|instance| instance_key(&instance)).unwrap_or_default();
             if *looks == LOOKS_MAX && view.get::<ConnectionRow>(&key).is_some_and(|row| row.connected) {
                 cluster.world.violated(&format!("{} is silent for {looks} s, and counts as connected", node.name()));

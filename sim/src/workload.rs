@@ -15,7 +15,7 @@ use crate::owner::{Change, Service};
 use crate::plane::{CallError, scope};
 
 /// How many of the services are DAEMONs.
-const DAEMON_SHARE: f64 = 0.0;
+const DAEMON_SHARE: f64 = 0.15;
 /// Services that there may be at one time.
 const SERVICES: u32 = 4;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use estiva_ecs::service::rollout_table::Rollout;
-use estiva_sim::agent::{Node, Power};
+use estiva_sim::agent::{Node, Offer, Power};
 use estiva_sim::cluster::Cluster;
 use estiva_sim::definition::{Definition, Image};
 use estiva_sim::owner::{Change, Service};
@@ -11,7 +11,7 @@ use estiva_sim::plane::{LOST_NODE_AFTER, scope};
 use estiva_sim::run::simulate;
 use tokio::time::sleep;
 
-use super::bench::{A_WHILE, cluster, running, settled, transactions};
+use super::bench::{A_WHILE, cluster, offer, running, settled, transactions};
 
 /// How the deployment of `web` stands: the family that it runs, and how its rollout is.
 fn stands(cluster: &Cluster) -> (String, Rollout) {
@@ -199,6 +199,24 @@ fn room_that_comes_bit_by_bit_is_used() {
         cluster.stop_task(&middle[0]).await.unwrap();
         settled(&cluster).await;
         assert_eq!(running_tasks(&cluster, "large").len(), 1);
+        Some(cluster)
+    })
+    .check("services");
+}
+
+#[test]
+fn a_daemon_has_one_task_on_each_node_from_the_beginning() {
+    simulate(1, |world| async move {
+        let offers = ["us-east-1a", "us-east-1b", "us-east-1a", "us-east-1a"];
+        let offers = offers.map(|zone| Offer { zone: zone.to_owned(), ..offer() });
+        let cluster = Cluster::start(&world, offers).await;
+        cluster.define(&Definition::new("web", Image::Good)).await.unwrap();
+        sleep(A_WHILE).await;
+        let service = Service { is_daemon: true, percents: (0, 100), ..Service::new("web", "web", 0) };
+        cluster.create_service(&service).await.unwrap();
+        settled(&cluster).await;
+        assert_eq!(cluster.nodes.iter().map(|node: &Node| running(node).len()).collect::<Vec<_>>(), [1; 4]);
+        assert_eq!(started(&cluster, "web"), 4);
         Some(cluster)
     })
     .check("services");

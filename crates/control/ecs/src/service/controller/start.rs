@@ -97,6 +97,8 @@ fn place(
     let defined = definition.definition.placement_constraints.as_deref();
     let mut constraints = Constraints::parse(service.settings.placement_constraints.as_deref(), defined)?;
     constraints.only_on.clone_from(&what.only_on);
+    // Of several that are to have a task, the one that fits best must not get two.
+    constraints.distinct_instance |= service.is_daemon;
     let strategies = strategy::parse(service.settings.placement_strategy.as_deref())?;
     let mut started = Started { ids: Vec::new(), why_not: None };
     let mut rng = ambient.rng();
