@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// A node that does not read for this long is not there.
-const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+const SEND_TIMEOUT: Duration = Duration::from_secs(7);
 /// A node of which nothing comes after so many probes is not there.
 const UNANSWERED_MAX: u32 = 2;
 

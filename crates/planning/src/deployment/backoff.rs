@@ -4,6 +4,7 @@
 //! failure is tried again at once and each later round waits twice as long as the one before. Tasks that ran but ended before
 //! they counted as healthy are tried again without end and soon, as ECS does it, though not as fast as they can fail.
 
+use std::ops::Add;
 use std::time::Duration;
 
 use estiva_model::Timestamp;
@@ -24,11 +25,34 @@ pub enum FailureKind {
     NeverHealthy,
 }
 
+/// How many tasks have failed, as far as is known: old ones are forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the kinds' names")]
+pub struct FailureCounts {
+    pub never_ran: usize,
+    pub never_healthy: usize,
+}
+
+impl FailureCounts {
+    /// Of both kinds.
+    pub fn total(self) -> usize {
+        self.never_ran + self.never_healthy
+    }
+}
+
+impl Add for FailureCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { never_ran: self.never_ran + other.never_ran, never_healthy: self.never_healthy + other.never_healthy }
+    }
+}
+
 /// Rounds of failures, and until when the next one waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Failed tasks that have been taken into account.
-    pub failures: usize,
+    pub failures: FailureCounts,
     /// Rounds since a task was last healthy.
     pub rounds: u32,
     /// No task is started before.
@@ -36,16 +60,15 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// After a look at how many tasks have failed so far, as far as is known: old ones are forgotten. Failures that come while it
-    /// waits are of the same round.
+    /// After a look at how many tasks have failed so far. Failures that come while it waits are of the same round.
     #[must_use]
-    pub fn after(&self, failures: usize, newest: FailureKind, now: Timestamp) -> Self {
-        if failures <= self.failures {
+    pub fn after(&self, failures: FailureCounts, now: Timestamp) -> Self {
+        let never_ran = failures.never_ran > self.failures.never_ran;
+        let never_healthy = failures.never_healthy > self.failures.never_healthy;
+        if !never_ran && !never_healthy || self.is_waiting(now) {
             return Self { failures, ..self.clone() };
         }
-        if self.is_waiting(now) {
-            return Self { failures, ..self.clone() };
-        }
+        let newest = if never_ran { FailureKind::NeverRan } else { FailureKind::NeverHealthy };
         let rounds = self.rounds.saturating_add(1);
         Self { failures, rounds, until: Some(now.plus(delay(rounds, newest))) }
     }
@@ -83,23 +106,33 @@ mod tests {
         assert_eq!(seconds(FailureKind::NeverHealthy), [0, 1, 2, 4, 10, 10, 10, 10]);
     }
 
+    fn never_ran(never_ran: usize) -> FailureCounts {
+        FailureCounts { never_ran, never_healthy: 0 }
+    }
+
     #[test]
     fn failures_of_one_round_count_once() {
         let now = Timestamp(1_000_000);
-        let first = Backoff::default().after(1, FailureKind::NeverRan, now);
+        let later = now.plus(Duration::from_secs(5));
+        let first = Backoff::default().after(never_ran(1), now);
         assert_eq!((first.rounds, first.is_waiting(now)), (1, false));
-        let second = first.after(2, FailureKind::NeverRan, now);
+        let second = first.after(never_ran(2), now);
         assert_eq!((second.rounds, second.is_waiting(now)), (2, true));
-        let same = second.after(9, FailureKind::NeverRan, now);
-        assert_eq!((same.rounds, same.failures, same.until), (2, 9, second.until));
-        assert_eq!(same.after(9, FailureKind::NeverRan, now.plus(Duration::from_secs(5))), same, "nothing new failed");
-        let forgotten = same.after(0, FailureKind::NeverRan, now.plus(Duration::from_secs(5)));
-        assert_eq!((forgotten.failures, forgotten.rounds, forgotten.until), (0, 2, same.until));
-        assert_eq!(
-            forgotten.after(1, FailureKind::NeverRan, now.plus(Duration::from_secs(5))).rounds,
-            3,
-            "it is a new one"
-        );
-        assert!(same.after(10, FailureKind::NeverRan, now.plus(Duration::from_secs(5))).is_impaired());
+        let same = second.after(never_ran(9), now);
+        assert_eq!((same.rounds, same.failures, same.until), (2, never_ran(9), second.until));
+        assert_eq!(same.after(never_ran(9), later), same, "nothing new failed");
+        let forgotten = same.after(never_ran(0), later);
+        assert_eq!((forgotten.failures, forgotten.rounds, forgotten.until), (never_ran(0), 2, same.until));
+        assert_eq!(forgotten.after(never_ran(1), later).rounds, 3, "it is a new one");
+        assert!(same.after(never_ran(10), later).is_impaired());
+    }
+
+    #[test]
+    fn tasks_that_run_are_waited_for_no_longer_because_one_never_ran() {
+        let now = Timestamp(1_000_000);
+        let many = Backoff { failures: never_ran(1), rounds: 20, until: None };
+        let waits = |counts| many.after(counts, now).until.map(|until| until.since(now).as_secs());
+        assert_eq!(waits(FailureCounts { never_ran: 1, never_healthy: 1 }), Some(10));
+        assert_eq!(waits(never_ran(2)), Some(1620));
     }
 }

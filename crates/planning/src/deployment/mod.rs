@@ -15,7 +15,7 @@ mod roster;
 #[cfg(test)]
 mod tests;
 
-pub use backoff::{Backoff, FailureKind};
+pub use backoff::{Backoff, FailureCounts, FailureKind};
 pub use bounds::Bounds;
 pub use breaker::Threshold;
 pub use daemon::{DaemonStep, plan_daemon};

@@ -138,6 +138,8 @@ pub struct Roster {
     groups: BTreeMap<(String, bool), Phases>,
     /// When tasks have settled.
     due: BTreeSet<(Timestamp, String)>,
+    /// Until when tasks are protected.
+    protections: BTreeSet<(Timestamp, String)>,
     stopping: usize,
     totals: Counts,
     /// Deployments of which a task has become healthy since that was asked last.
@@ -152,6 +154,7 @@ impl Roster {
             self.recovered.insert(member.deployment.clone());
         }
         self.remove(key);
+        self.protections.extend(member.protected_until.map(|until| (until, key.to_owned())));
         if member.is_stopping {
             self.stopping += 1;
         } else {
@@ -167,6 +170,9 @@ impl Roster {
     /// Forgets a task that has ended.
     pub fn remove(&mut self, key: &str) {
         let Some(member) = self.members.remove(key) else { return };
+        if let Some(until) = member.protected_until {
+            self.protections.remove(&(until, key.to_owned()));
+        }
         if member.is_stopping {
             self.stopping -= 1;
             return;
@@ -204,6 +210,11 @@ impl Roster {
     /// When the next task has settled.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
+    }
+
+    /// When the next task is not protected any more.
+    pub fn next_unprotected(&self, now: Timestamp) -> Option<Timestamp> {
+        self.protections.iter().map(|(until, _)| *until).find(|until| *until > now)
     }
 
     /// The task, if it has not ended.

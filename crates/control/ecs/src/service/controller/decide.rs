@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Bounds, Phase, Roster, Wanted, plan_daemon, plan_replica};
+use estiva_planning::deployment::{Backoff, Bounds, Phase, Roster, Wanted, plan_daemon, plan_replica};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Row, Snapshot};
 
@@ -182,8 +182,7 @@ impl ServiceController {
         }
         decision.rollout.is_steady = is_settled;
         if !plan.is_steady {
-            let protected = roster.members().filter_map(|(_, member)| member.protected_until);
-            decision.look_again(protected.filter(|until| *until > now).min());
+            decision.look_again(roster.next_unprotected(now));
         }
         decision.look_again(decision.rollout.backoff.until.filter(|until| *until > now));
     }
@@ -195,20 +194,19 @@ fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, 
     let failed = failures(view, &primary);
     if let Some(entry) = decision.rollout.deployment_mut(&primary.id) {
         // Tasks that failed long ago have been forgotten.
-        entry.forgiven = entry.forgiven.min(failed.all());
+        entry.forgiven = entry.forgiven.min(failed.all.total());
     }
     if roster.take_recovered(&primary.id) && failed.total() > 0 {
-        decision.rollout.backoff =
-            estiva_planning::deployment::Backoff { failures: failed.all(), ..Default::default() };
+        decision.rollout.backoff = Backoff { failures: failed.all, ..Backoff::default() };
         decision.over.push(Kind::Impaired);
         if decision.resets_on_healthy_task()
             && let Some(entry) = decision.rollout.deployment_mut(&primary.id)
         {
-            entry.forgiven = failed.all();
+            entry.forgiven = failed.all.total();
         }
         return;
     }
-    let backoff = decision.rollout.backoff.after(failed.all(), failed.kind(), now);
+    let backoff = decision.rollout.backoff.after(failed.all, now);
     if backoff.is_impaired() && backoff != decision.rollout.backoff {
         decision.say(
             Kind::Impaired,

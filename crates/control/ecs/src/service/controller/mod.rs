@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estiva_model::{Ambient, Timestamp};
-use estiva_planning::deployment::{FailureKind, Roster};
+use estiva_planning::deployment::{FailureCounts, FailureKind, Roster};
 use estiva_reconcile::{Controller, Pass};
 use estiva_store::{Change, Row, Snapshot};
 
@@ -111,32 +111,21 @@ impl Controller for ServiceController {
 /// Tasks that failed a deployment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failures {
-    never_ran: usize,
-    never_healthy: usize,
+    all: FailureCounts,
     forgiven: usize,
 }
 
 impl Failures {
     /// Those that count: none was healthy since.
     pub fn total(self) -> usize {
-        self.all().saturating_sub(self.forgiven)
-    }
-
-    fn all(self) -> usize {
-        self.never_ran + self.never_healthy
-    }
-
-    fn kind(self) -> FailureKind {
-        if self.never_ran > 0 { FailureKind::NeverRan } else { FailureKind::NeverHealthy }
+        self.all.total().saturating_sub(self.forgiven)
     }
 }
 
 /// How many tasks of a deployment have failed. O(log n).
 pub(super) fn failures(view: &Snapshot, deployment: &Deployment) -> Failures {
     let count = |kind| view.index_count::<TaskRow>(BY_FAILURE, &failure_value(&deployment.id, kind));
-    Failures {
-        never_ran: count(FailureKind::NeverRan),
-        never_healthy: count(FailureKind::NeverHealthy),
-        forgiven: deployment.forgiven,
-    }
+    let all =
+        FailureCounts { never_ran: count(FailureKind::NeverRan), never_healthy: count(FailureKind::NeverHealthy) };
+    Failures { all, forgiven: deployment.forgiven }
 }

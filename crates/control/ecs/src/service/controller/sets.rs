@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Bounds, Roster, Wanted, plan_replica};
+use estiva_planning::deployment::{Bounds, FailureCounts, Roster, Wanted, plan_replica};
 use estiva_store::{Row, Snapshot};
 
 use super::act::{Decision, Start};
@@ -16,11 +16,8 @@ impl ServiceController {
         let service = decision.service.key();
         let is_blocked = self.blocked.contains_key(&service);
         let failed = decision.rollout.deployments.iter().map(|set| failures(view, set));
-        let (all, kind) =
-            failed.fold((0, None), |(all, kind), it| (all + it.all(), kind.or((it.all() > 0).then(|| it.kind()))));
-        if let Some(kind) = kind {
-            decision.rollout.backoff = decision.rollout.backoff.after(all, kind, now);
-        }
+        let failed = failed.fold(FailureCounts::default(), |all, it| all + it.all);
+        decision.rollout.backoff = decision.rollout.backoff.after(failed, now);
         let may_start = !decision.rollout.backoff.is_waiting(now) && !is_blocked;
         let mut missing = 0;
         for set in decision.rollout.deployments.clone() {

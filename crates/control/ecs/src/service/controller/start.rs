@@ -174,7 +174,11 @@ fn why_not(placed: &Placed) -> String {
     for (_, lack) in &lacks {
         *counts.entry(*lack).or_default() += 1;
     }
-    let counted = counts.iter().rev().take(LACKS_MAX).map(|(lack, count)| format!("{count} {}", lack.reason()));
+    let counted = counts
+        .iter()
+        .rev()
+        .take(LACKS_MAX)
+        .map(|(lack, count)| format!("{count} {}", lack.reason().trim_end_matches('.')));
     let counted = counted.collect::<Vec<_>>().join(", ");
     unable(&format!(
         "The closest matching (container-instance {}) {}. Of {} container instances: {counted}.",
