@@ -1,6 +1,6 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [services] [task-start] [api] [footprint] [scale] [density] [placement] [placement]
+    bench/run.py [services] [task-start] [api] [footprint] [scale] [density] [placement] [simulation]
 """
 
 import concurrent.futures
@@ -341,13 +341,20 @@ def placement(*_):
     return [tuple(line.split("\t")) for line in lines]
 
 
+def simulation(*_):
+    """The real control plane and 5,000 simulated nodes in one process, on a virtual clock."""
+    command = ["cargo", "run", "--release", "-q", "-p", "estiva-sim", "--example", "scale"]
+    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [tuple(line.split("\t")) for line in lines]
+
+
 def of_services(here, hello):
     here.down()
     here.up("--healthy-after", "0s")
     return services(here, hello, sys.modules[__name__])
 
 
-BENCHES = {"services": of_services, "task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement}
+BENCHES = {"services": of_services, "task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement, "simulation": simulation}
 
 
 def main():

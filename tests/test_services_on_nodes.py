@@ -275,3 +275,18 @@ def test_tasks_have_one_digest_in_a_deployment(fleet):
         here.ecs.update_service(service="pinned", desiredCount=3)
         stable(here, "pinned", 3)
         assert {task["containers"][0]["imageDigest"] for task in tasks(here, "pinned")} == {images[0]["imageDigest"]}
+
+
+def test_a_service_that_wants_it_moves_onto_a_node_that_joins(fleet):
+    here, _ = fleet
+    constraint = [{"type": "memberOf", "expression": "attribute:ecs.availability-zone == us-east-1b"}]
+    tags = [{"key": "estiva:instance-rebalancing", "value": "enabled"}]
+    with service(here, "settled", desiredCount=4, placementConstraints=constraint, tags=tags), service(here, "unmoved", desiredCount=4, placementConstraints=constraint):
+        stable(here, "settled")
+        stable(here, "unmoved")
+        [more] = add(here, "--az", "us-east-1b")
+        eventually(lambda: places(here, "settled").count(more) == 2 and len(places(here, "settled")) == 4)
+        assert more not in places(here, "unmoved")
+        here.ecs.update_container_instances_state(containerInstances=[more], status="DRAINING")
+        eventually(lambda: instance(here, more)["runningTasksCount"] == 0)
+    here.estiva("node", "remove", name_of(here, more))

@@ -25,6 +25,7 @@ pub const LAYERS: &[Layer] = &[
     Layer { folder: RECONCILE, may_use: &[STORE, MODEL] },
     Layer { folder: CONTROL, may_use: &[EDGE, STORE, MODEL, PLANNING, RECONCILE] },
     Layer { folder: NODE, may_use: &[NODE, EDGE, MODEL, PLANNING] },
+    Layer { folder: "sim", may_use: &[EDGE, STORE, MODEL, PLANNING, CONTROL] },
     Layer { folder: "crates/estiva", may_use: &["crates"] },
     Layer { folder: "xtask", may_use: &[] },
     Layer { folder: "examples", may_use: &[] },

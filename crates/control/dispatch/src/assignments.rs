@@ -1,6 +1,6 @@
 //! What a node has been told of its tasks, and what it has still to be told: the difference to a snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estiva_agent_protocol::acs::CredentialsMessage;
@@ -31,7 +31,7 @@ pub(crate) struct Assignments {
     instance: String,
     feeds: Feeds,
     /// By the task's key; tasks that have ended are not in it.
-    sent: HashMap<String, Sent>,
+    sent: BTreeMap<String, Sent>,
     /// Keys of tasks that the node could not take.
     refused: BTreeSet<String>,
 }
@@ -43,7 +43,7 @@ struct Sent {
 
 impl Assignments {
     pub fn new(instance: String, feeds: Feeds) -> Self {
-        Self { instance, feeds, sent: HashMap::new(), refused: BTreeSet::new() }
+        Self { instance, feeds, sent: BTreeMap::new(), refused: BTreeSet::new() }
     }
 
     /// What the node has to be told so that it knows what is wanted of the tasks in question.
@@ -69,7 +69,7 @@ impl Assignments {
         let mut batches = Vec::new();
         let mut news = news.into_iter().peekable();
         while news.peek().is_some() {
-            let message_id = message_id();
+            let message_id = message_id(&self.feeds);
             let batch = news.by_ref().take(TASKS_A_PAYLOAD).map(|(key, desired, task)| {
                 self.sent.insert(key, Sent { desired, message_id: message_id.clone() });
                 task
@@ -103,7 +103,7 @@ impl Assignments {
         let message = |row: Arc<TaskRow>| {
             let role = payload::task_role(view, &row)?;
             Some(CredentialsMessage {
-                message_id: message_id(),
+                message_id: message_id(&self.feeds),
                 task_arn: row.arn(),
                 task_cluster_arn: row.scope.arn(format!("cluster/{}", row.cluster)),
                 role_type: "TaskApplication".to_owned(),
@@ -137,6 +137,6 @@ pub(crate) fn is_live(view: &Snapshot, row: &TaskRow) -> bool {
 }
 
 /// Unique to the message.
-pub(crate) fn message_id() -> String {
-    hex_id(&mut rand::rng(), 32)
+pub(crate) fn message_id(feeds: &Feeds) -> String {
+    hex_id(&mut feeds.ambient.rng(), 32)
 }

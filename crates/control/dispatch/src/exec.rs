@@ -122,7 +122,7 @@ impl TokenUpgradeHandler for CallerEnd {
         let first = timeout(TOKEN_WAIT, socket.next()).await;
         let Ok(Some(Ok(Message::Text(text)))) = first else { return };
         let Ok(opening) = payload::decode::<OpenDataChannel>(text.as_bytes()) else { return };
-        match exec_session::redeem(&self.0.store, id, &opening.token_value).await {
+        match exec_session::redeem(&self.0.store, id, &opening.token_value, self.0.feeds.ambient.now()).await {
             Ok(Some(row)) => {
                 info!(session = id, task = row.task_arn, container = row.container, "a session is opened");
                 serve(&self.0, id, End::Caller, socket).await;

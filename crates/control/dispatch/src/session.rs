@@ -122,6 +122,25 @@ impl Session {
         tokio::pin!(closed);
         let (last, reason) = loop {
             tokio::select! {
+                // In order, not at random, so that a simulation can be replayed. The node's frames come last: a node that
+                // floods the session keeps nothing else from it.
+                biased;
+                () = &mut closed => {
+                    let notice = notice("the server is going down");
+                    break (Some(ServerMessage::Close(notice)), "the server is going down");
+                }
+                _ = heartbeats.tick() => {
+                    let heartbeat = Heartbeat { healthy: true, message_id: message_id(&sessions.feeds) };
+                    socket.send(ServerMessage::Heartbeat(heartbeat).encode()).await?;
+                    let batches = self.assignments.retry(&sessions.store.view());
+                    self.send(&mut socket, batches).await?;
+                }
+                _ = probes.tick() => socket.probe().await?,
+                _ = renewals.tick() => {
+                    for message in self.assignments.credentials(&sessions.store.view()) {
+                        socket.send(ServerMessage::Credentials(message).encode()).await?;
+                    }
+                }
                 dirty = inbox.take() => {
                     if dirty.superseded {
                         break (None, "another session of the node has taken over");
@@ -148,27 +167,11 @@ impl Session {
                         socket.send(self.manifest().encode()).await?;
                     }
                 }
-                _ = heartbeats.tick() => {
-                    let heartbeat = Heartbeat { healthy: true, message_id: message_id() };
-                    socket.send(ServerMessage::Heartbeat(heartbeat).encode()).await?;
-                    let batches = self.assignments.retry(&sessions.store.view());
-                    self.send(&mut socket, batches).await?;
-                }
-                _ = probes.tick() => socket.probe().await?,
-                _ = renewals.tick() => {
-                    for message in self.assignments.credentials(&sessions.store.view()) {
-                        socket.send(ServerMessage::Credentials(message).encode()).await?;
-                    }
-                }
                 text = socket.next() => {
                     let Some(text) = text? else { return Ok("the node closed the connection") };
                     if let Some(answer) = self.take(&text) {
                         socket.send(answer.encode()).await?;
                     }
-                }
-                () = &mut closed => {
-                    let notice = notice("the server is going down");
-                    break (Some(ServerMessage::Close(notice)), "the server is going down");
                 }
             }
         };
@@ -204,7 +207,7 @@ impl Session {
 
     fn manifest(&self) -> ServerMessage {
         ServerMessage::TaskManifest(TaskManifest {
-            message_id: message_id(),
+            message_id: message_id(&self.sessions.feeds),
             cluster_arn: self.cluster_arn(),
             container_instance_arn: self.instance.arn(),
             generated_at: self.sessions.feeds.ambient.now().as_millis(),

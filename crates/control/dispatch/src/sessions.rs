@@ -1,6 +1,6 @@
 //! All sessions: one a container instance, and what each still has to look at.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Sessions {
     pub store: Store,
     pub feeds: Feeds,
     pub exchange: Exchange,
-    by_instance: Mutex<HashMap<String, Registered>>,
+    by_instance: Mutex<BTreeMap<String, Registered>>,
     next_id: AtomicU64,
     newest_generation: AtomicI64,
     most: usize,

@@ -16,6 +16,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 /// A node of which nothing comes after so many probes is not there.
 const UNANSWERED_MAX: u32 = 2;
 
+/// A connection has it all its life, and it is cleared before each read: thousands of nodes that say little have one each.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
@@ -50,6 +53,7 @@ impl<S: Io> WebSocket<S> {
     pub async fn heard_by(io: S, heard: watch::Sender<u64>) -> Self {
         let limit = Some(FRAME_BYTES_MAX);
         let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+        let config = config.read_buffer_size(READ_BUFFER_BYTES);
         let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Self { stream, unanswered: 0, heard }
     }

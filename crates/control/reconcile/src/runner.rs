@@ -175,6 +175,8 @@ impl<C: Controller> Runner<'_, C> {
             }
         };
         tokio::select! {
+            // In order, not at random, so that a simulation can be replayed.
+            biased;
             changes = self.watch.next() => self.take_in(changes).await,
             Some(committed) = self.commits.next() => self.committed(committed),
             () = due => {}

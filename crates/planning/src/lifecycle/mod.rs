@@ -4,6 +4,7 @@
 //! ever moves on; a late or repeated report changes nothing.
 
 mod health;
+mod order;
 mod report;
 mod status;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 mod timeline;
 
 pub use health::{HealthTally, task_health};
+pub use order::follows;
 pub use report::{ContainerReport, TaskReport, advance, begin_stopping};
 pub use status::{ContainerStatus, DesiredStatus, HealthStatus, StopCode, TaskStatus};
 pub use timeline::Moment;

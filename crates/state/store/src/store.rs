@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, thread::JoinHandle};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::{
     backend::Backend,
@@ -42,7 +42,6 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     schema: Schema,
     shared: Arc<Shared>,
-    committed: watch::Receiver<Revision>,
     pending: Semaphore,
     writer: Option<JoinHandle<()>>,
 }
@@ -58,8 +57,7 @@ impl Store {
         let mut backend: Box<dyn Backend> = Box::new(backend);
         let state = open::open(&mut *backend, &schema)?;
         let history = Arc::new(History::new(state.revision, options.history_changes_max));
-        let (sender, committed) = watch::channel(state.revision);
-        let committing = Committer { backend, committed: sender };
+        let committing = Committer { backend, history: Arc::clone(&history) };
         let (shared, writer) = if options.commit_inline {
             (Arc::new(Shared::new(state, history, Some(committing))), None)
         } else {
@@ -72,7 +70,7 @@ impl Store {
             (shared, Some(writer.map_err(OpenError::Thread)?))
         };
         let pending = Semaphore::new(options.pending_transactions_max);
-        Ok(Self(Arc::new(Inner { schema, shared, committed, pending, writer })))
+        Ok(Self(Arc::new(Inner { schema, shared, pending, writer })))
     }
 
     /// The durable state as it is now. O(1).
@@ -115,7 +113,7 @@ impl Store {
 
     /// The changes after a revision, which is that of a snapshot as a rule: `store.watch(snapshot.revision())`.
     pub fn watch(&self, from: Revision) -> Watch {
-        Watch::new(Arc::clone(&self.0.shared.history), self.0.committed.clone(), from)
+        Watch::new(Arc::clone(&self.0.shared.history), from)
     }
 }
 

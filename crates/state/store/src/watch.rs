@@ -6,10 +6,13 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     error::{Lagged, WatchError},
@@ -67,6 +70,9 @@ impl fmt::Debug for Change {
 pub(crate) struct History {
     transactions: Mutex<Transactions>,
     changes_max: usize,
+    /// Wakes watchers in the order in which they came to wait: a simulation can be replayed.
+    news: Notify,
+    is_closed: AtomicBool,
 }
 
 struct Transactions {
@@ -79,7 +85,12 @@ struct Transactions {
 impl History {
     pub(crate) fn new(revision: Revision, changes_max: usize) -> Self {
         let transactions = Transactions { kept: VecDeque::new(), changes: 0, oldest: revision };
-        Self { transactions: Mutex::new(transactions), changes_max }
+        Self {
+            transactions: Mutex::new(transactions),
+            changes_max,
+            news: Notify::new(),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// Adds a transaction (never empty) and forgets the oldest ones beyond the bound.
@@ -92,6 +103,17 @@ impl History {
             transactions.changes -= forgotten.len();
             transactions.oldest = revision(&forgotten);
         }
+    }
+
+    /// Tells watchers of what was pushed.
+    pub(crate) fn tell(&self) {
+        self.news.notify_waiters();
+    }
+
+    /// Nothing will be pushed any more.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.news.notify_waiters();
     }
 
     fn after(&self, position: Revision) -> Result<Vec<Change>, Lagged> {
@@ -118,13 +140,12 @@ fn revision(changes: &[Change]) -> Revision {
 /// Tells the changes after a revision, in order.
 pub struct Watch {
     history: Arc<History>,
-    committed: watch::Receiver<Revision>,
     position: Revision,
 }
 
 impl Watch {
-    pub(crate) fn new(history: Arc<History>, committed: watch::Receiver<Revision>, position: Revision) -> Self {
-        Self { history, committed, position }
+    pub(crate) fn new(history: Arc<History>, position: Revision) -> Self {
+        Self { history, position }
     }
 
     /// The changes of the next transactions, waiting for one if there is none yet. Never empty; cancel safe.
@@ -132,14 +153,18 @@ impl Watch {
     /// A snapshot that is taken afterwards contains them.
     pub async fn next(&mut self) -> Result<Vec<Change>, WatchError> {
         loop {
-            // Before the history is read: what is committed in between must wake us.
-            self.committed.mark_unchanged();
+            // Both before the history is read: what is committed in between must wake us.
+            let is_closed = self.history.is_closed.load(Ordering::Acquire);
+            let news = self.history.news.notified();
             let changes = self.history.after(self.position)?;
             if let Some(last) = changes.last() {
                 self.position = last.revision;
                 return Ok(changes);
             }
-            self.committed.changed().await.map_err(|_| WatchError::Closed)?;
+            if is_closed {
+                return Err(WatchError::Closed);
+            }
+            news.await;
         }
     }
 

@@ -6,12 +6,11 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::{
     backend::{Backend, Batch, Write},
     error::StoreError,
-    row::Revision,
     snapshot::Snapshot,
     transaction::Outcome,
     watch::History,
@@ -35,7 +34,14 @@ pub(crate) struct Shared {
 /// Makes batches durable, and says up to which revision all is.
 pub(crate) struct Committer {
     pub(crate) backend: Box<dyn Backend>,
-    pub(crate) committed: watch::Sender<Revision>,
+    pub(crate) history: Arc<History>,
+}
+
+/// Watchers must not wait for one who is gone.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.history.close();
+    }
 }
 
 /// Executed transactions that are not committed yet.
@@ -177,7 +183,7 @@ fn commit(committer: &mut Committer, shared: &Shared, mut batch: Vec<Pending>) {
             shared.history.push(std::mem::take(&mut pending.outcome.changes).into());
         }
     }
-    committer.committed.send_replace(revision);
+    shared.history.tell();
     for pending in batch {
         _ = pending.done.send(Ok(()));
     }

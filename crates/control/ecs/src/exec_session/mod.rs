@@ -21,15 +21,20 @@ use table::ExecSessionRow;
 /// How long a token opens its session.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
-/// The session that the token opens, unless it was opened before; from now on it is.
+/// The session that the token opens at the time `now`, unless it was opened before; from now on it is.
 ///
 /// # Errors
 /// The change could not be made durable.
-pub async fn redeem(store: &Store, id: &str, token: &str) -> Result<Option<Arc<ExecSessionRow>>, StoreError> {
+pub async fn redeem(
+    store: &Store,
+    id: &str,
+    token: &str,
+    now: Timestamp,
+) -> Result<Option<Arc<ExecSessionRow>>, StoreError> {
     let hash = hash(token);
     let opens = |view: &Snapshot| {
         let row = view.get::<ExecSessionRow>(id)?;
-        let fresh = Timestamp::now().since(row.created_at) < TOKEN_LIFE;
+        let fresh = now.since(row.created_at) < TOKEN_LIFE;
         (fresh && !row.opened && row.token_sha256 == hash).then_some(row)
     };
     if opens(&store.view()).is_none() {

@@ -82,7 +82,7 @@ pub(crate) async fn delete(
     let update = service.store.update(|tx| {
         let (mut rows, mut failures) = (Vec::new(), Vec::new());
         for text in &input.task_definitions {
-            match delete_one(tx, &scope, text) {
+            match delete_one(tx, &scope, text, service.ambient.now()) {
                 Ok(row) => rows.push(row),
                 Err(reason) => {
                     let name = scope.name_in("task-definition", text).unwrap_or(text);
@@ -98,7 +98,12 @@ pub(crate) async fn delete(
 }
 
 /// A definition that no task uses goes at once; another with its last task.
-fn delete_one(tx: &mut Tx<'_>, scope: &Scope, text: &str) -> Result<Arc<TaskDefinitionRow>, &'static str> {
+fn delete_one(
+    tx: &mut Tx<'_>,
+    scope: &Scope,
+    text: &str,
+    now: Timestamp,
+) -> Result<Arc<TaskDefinitionRow>, &'static str> {
     let name = scope.name_in("task-definition", text).ok_or("The specified task definition identifier is invalid.")?;
     let reference = Revision::parse(name).map_err(|_| "The specified task definition identifier is invalid.")?;
     if reference.revision.is_none() {
@@ -114,7 +119,7 @@ fn delete_one(tx: &mut Tx<'_>, scope: &Scope, text: &str) -> Result<Arc<TaskDefi
     }
     let mut row = (*row).clone();
     row.status = TaskDefinitionStatus::DeleteInProgress;
-    row.delete_requested_at.get_or_insert_with(Timestamp::now);
+    row.delete_requested_at.get_or_insert(now);
     let key = row.key();
     let row = tx.put(row);
     if tx.index_count::<TaskRow>(BY_TASK_DEFINITION, &key) == 0 {

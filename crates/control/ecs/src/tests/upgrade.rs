@@ -29,8 +29,17 @@ async fn rows_of_the_first_version_are_read() {
     let status = view.scan::<TaskStatusRow>("").next().unwrap();
     let update = bench.ecs.store.update(|tx| {
         tx.put(without(&*cluster, &["capacity_providers", "default_strategy"]));
-        tx.put(without(&*row, &["capacity_provider"]));
-        tx.put(without(&*status, &["launch_type", "state/timeline"]));
+        let since = [
+            "capacity_provider",
+            "deployment",
+            "failure",
+            "image_digests",
+            "is_live",
+            "timeout_seconds",
+            "demand/gpus",
+        ];
+        tx.put(without(&*row, &since));
+        tx.put(without(&*status, &["launch_type", "state/timeline", "deployment"]));
         Ok::<_, estiva_api_ecs::Error>(())
     });
     update.await.unwrap();

@@ -77,7 +77,9 @@ impl ServiceController {
             }
             plan = self.plan(view, decision, roster, now);
         }
-        self.rebalance(view, decision, roster, &plan);
+        if self.rebalance(view, decision, roster, &plan) {
+            plan = self.plan(view, decision, roster, now);
+        }
         self.resolve_images(view, decision);
         let before: BTreeSet<String> = decision.rollout.deployments.iter().map(|entry| entry.id.clone()).collect();
         forget_ended(decision, roster);

@@ -18,26 +18,27 @@ use crate::service::event::Kind;
 const INSTANCE_REBALANCING_TAG: &str = "estiva:instance-rebalancing";
 
 impl ServiceController {
-    /// Begins to even out a service at rest, and ends it once the successors are healthy.
-    pub(super) fn rebalance(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: &Plan) {
+    /// Begins to even out a service at rest, and ends it once the successors are healthy; whether it did.
+    pub(super) fn rebalance(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: &Plan) -> bool {
         let key = decision.service.key();
         let has_failed = decision.rollout.unplaced > 0 || decision.rollout.backoff.rounds > 0;
         if decision.rollout.extra > 0 {
-            if plan.is_steady || has_failed || decision.under_way.is_some() {
+            let is_over = plan.is_steady || has_failed || decision.under_way.is_some();
+            if is_over {
                 decision.rollout.extra = 0;
                 decision.say(Kind::Happening, "has completed rebalancing its tasks.");
             }
-            return;
+            return is_over;
         }
         let is_at_rest = plan.is_steady && decision.under_way.is_none() && decision.rollout.is_steady;
         if !is_at_rest || !self.uneven.remove(&key) {
-            return;
+            return false;
         }
         let service = &decision.service;
         let (_, maximum) = service.percents();
         let room = (plan.wanted * maximum / 100).saturating_sub(plan.wanted);
         if service.is_daemon || room == 0 {
-            return;
+            return false;
         }
         let revision = decision.revision(view, &plan.deployment);
         let eligible = start::eligible(view, service, revision.as_deref(), &Roster::default());
@@ -51,11 +52,12 @@ impl ServiceController {
         if target.is_none() && by_instance {
             target = uneven(roster, plan, &eligible, str::to_owned);
         }
-        let Some((count, only_on)) = target else { return };
+        let Some((count, only_on)) = target else { return false };
         decision.rollout.extra = count.min(room);
         decision.only_on = Some(only_on);
         let count = decision.rollout.extra;
         decision.say(Kind::Happening, format!("has begun rebalancing its tasks: {count} to be moved."));
+        true
     }
 }
 
