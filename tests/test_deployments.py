@@ -1,7 +1,7 @@
 """Deployments of services: from one revision to the next, or back; and what holds them up on the way."""
 
 import pytest
-from installation import container, eventually, shell
+from installation import container, eventually, free_port, shell
 from services import PATIENCE, QUIET, define, quiet, refused, revision_of, revisions, unique
 
 # Nobody listens there.
@@ -245,19 +245,18 @@ def test_a_pause_can_end_in_a_rollback(new_service, estiva, stage):
 
 def test_a_pause_that_nobody_answers_runs_out(new_service, estiva):
     family = unique("patience")
-    first, second, third = (define(estiva, family) for _ in range(3))
-    service = new_service(first, 1)
-    service.stable()
-    goes_on = {"timeoutInMinutes": 1, "action": "CONTINUE"}
-    service.update(taskDefinition=second, **configured(hook("PRE_SCALE_UP", **PAUSE, timeoutConfiguration=goes_on)))
-    assert waiting(service)[1]["timeoutAction"] == "CONTINUE"
-    ended = service.comes_to("SUCCESSFUL")
-    assert [it["status"] for it in ended["lifecycleHookDetails"]] == ["TIMED_OUT"]
-    service.update(taskDefinition=third, **configured(hook("PRE_SCALE_UP", **PAUSE, timeoutConfiguration={"timeoutInMinutes": 1})))
-    ended = service.comes_to("ROLLBACK_SUCCESSFUL")
-    assert "timed out" in ended["statusReason"]
-    service.stable()
-    assert {revision_of(task) for task in service.running()} == {2}
+    first, second = define(estiva, family), define(estiva, family)
+    services = {action: new_service(first, 1) for action in ("CONTINUE", "ROLLBACK")}
+    for action, service in services.items():
+        service.stable()
+        timeout = {"timeoutInMinutes": 1, "action": action}
+        service.update(taskDefinition=second, **configured(hook("PRE_SCALE_UP", **PAUSE, timeoutConfiguration=timeout)))
+    for action, status, revision in (("CONTINUE", "SUCCESSFUL", 2), ("ROLLBACK", "ROLLBACK_SUCCESSFUL", 1)):
+        ended = services[action].comes_to(status)
+        [told] = ended["lifecycleHookDetails"]
+        assert (told["status"], told["timeoutAction"]) == ("TIMED_OUT", action)
+        services[action].stable()
+        assert {revision_of(task) for task in services[action].running()} == {revision}
 
 
 def test_a_migration_runs_before_the_new_revision(new_service, estiva, tmp_path):
@@ -319,12 +318,12 @@ def test_a_deployment_that_bakes_can_be_stopped(new_service, estiva, stop_type, 
 
 
 def test_early_success_needs_a_part_of_the_tasks(new_service, estiva):
-    """Of four tasks two find a port; half of them is enough."""
+    """Of two tasks one finds its port; half of them is enough."""
     family = unique("early")
     first = define(estiva, family)
     service = new_service(first, 2)
     service.stable()
-    second = define(estiva, family, quiet(portMappings=[{"containerPort": 80, "hostPort": 18080}]))
+    second = define(estiva, family, quiet(portMappings=[{"containerPort": 80, "hostPort": free_port()}]))
     early = {"enable": True, "healthyPercent": 50, "sourceServiceRevisionCleanup": "DEFERRED"}
     service.update(taskDefinition=second, deploymentConfiguration={"earlySuccessCriteria": early})
     service.comes_to("SUCCESSFUL")

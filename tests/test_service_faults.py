@@ -154,6 +154,31 @@ def test_a_node_under_way_is_no_reason_to_do_a_thing_twice(new_installation):
     eventually(lambda: not here.processes("shim"))
 
 
+def test_a_migration_runs_once_though_the_control_plane_is_killed(new_installation, tmp_path):
+    here = new_installation()
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    volumes = [{"name": "shared", "host": {"sourcePath": str(shared)}}]
+    script = "echo ran >> /shared/ran; while [ ! -e /shared/go ]; do sleep 0.05; done"
+    mount = [{"sourceVolume": "shared", "containerPath": "/shared"}]
+    migration = here.register("migration", [shell(script, memory=16, mountPoints=mount)], volumes=volumes)
+    first, second = define(here, "migrated"), define(here, "migrated")
+    service = Service(here, first, 2)
+    service.stable()
+    hook = {"hookTargetArn": migration["taskDefinitionArn"], "lifecycleStages": ["PRE_SCALE_UP"]}
+    service.update(taskDefinition=second, deploymentConfiguration={"lifecycleHooks": [hook]})
+    for _ in range(3):
+        kill(here, "server")
+    eventually((shared / "ran").exists, PATIENCE)
+    assert [revision_of(task) for task in service.running()] == [1, 1]
+    (shared / "go").touch()
+    service.comes_to("SUCCESSFUL")
+    service.stable()
+    assert (shared / "ran").read_text() == "ran\n"
+    assert [revision_of(task) for task in service.running()] == [2, 2]
+    service.delete()
+
+
 def test_a_service_is_there_again_after_everything_was_down(new_installation):
     here = new_installation()
     service = Service(here, define(here, "back"), 3)

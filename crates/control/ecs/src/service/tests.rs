@@ -6,3 +6,4 @@ mod events;
 mod operations;
 mod play;
 mod task_sets;
+mod walk;

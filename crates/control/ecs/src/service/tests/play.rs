@@ -54,6 +54,13 @@ impl Play {
         Self { bench, controller: tokio::spawn(async move { ecs.run().await }), _clock_holder: holder }
     }
 
+    /// Kills the controller, and starts another.
+    pub fn restart(&mut self) {
+        self.controller.abort();
+        let ecs = self.bench.ecs.clone();
+        self.controller = tokio::spawn(async move { ecs.run().await });
+    }
+
     /// Makes the service `web` of `web`, with `more`.
     pub async fn create(&self, more: Value) -> Value {
         let input = merged(json!({ "serviceName": "web", "taskDefinition": "web" }), more);
@@ -123,11 +130,18 @@ impl Play {
             if holds().await {
                 return;
             }
-            step = if self.obey(&fate).await { STEP } else { (step * 2).min(STEP_MAX) };
-            self.quiet().await;
-            advance(step).await;
+            let is_busy = self.turn(step, &fate).await;
+            step = if is_busy { STEP } else { (step * 2).min(STEP_MAX) };
         }
         panic!("it did not come about: {:?}", self.events().await);
+    }
+
+    /// The nodes do as they are told, and then time passes; whether there was anything to do.
+    pub async fn turn(&self, time: Duration, fate: &impl Fn(&TaskRow) -> Fate) -> bool {
+        let is_busy = self.obey(fate).await;
+        self.quiet().await;
+        advance(time).await;
+        is_busy
     }
 
     /// Each node does what it is told; whether there was anything.

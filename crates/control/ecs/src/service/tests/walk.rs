@@ -1,0 +1,168 @@
+//! Services through whatever may happen: in the end each has its tasks, of its last revision, and nothing is left over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::play::{Fate, Play};
+use crate::container_instance::tests::bench::{merged, owner, text};
+use crate::task::table::TaskRow;
+
+const NODES: [&str; 3] = ["a", "b", "c"];
+/// Of a node's CPU units, and of a task's.
+const CPU: (i64, i64) = (1024, 256);
+
+#[derive(Debug, Clone)]
+enum Event {
+    Scale(usize),
+    Deploy(Fate),
+    RestartController,
+    StopTask(usize),
+    ProtectTask(usize),
+    Drain(usize),
+    Activate(usize),
+    LoseConnection(usize),
+    Connect(usize),
+    TimePasses(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0..9_usize).prop_map(Event::Scale),
+        prop_oneof![Just(Fate::Runs), Just(Fate::Exits(1)), Just(Fate::Fails)].prop_map(Event::Deploy),
+        Just(Event::RestartController),
+        (0..9_usize).prop_map(Event::StopTask),
+        (0..9_usize).prop_map(Event::ProtectTask),
+        (0..NODES.len()).prop_map(Event::Drain),
+        (0..NODES.len()).prop_map(Event::Activate),
+        (0..NODES.len()).prop_map(Event::LoseConnection),
+        (0..NODES.len()).prop_map(Event::Connect),
+        (0..100_u64).prop_map(Event::TimePasses),
+    ]
+}
+
+struct Walk {
+    play: Play,
+    nodes: Vec<String>,
+    /// By deployment.
+    fates: BTreeMap<String, Fate>,
+}
+
+impl Walk {
+    async fn begin(configuration: &Value) -> Self {
+        let play = Play::with_nodes(&[]).await;
+        let mut nodes = Vec::new();
+        for name in NODES {
+            nodes.push(play.bench.join(name, json!({})).await);
+        }
+        play.create(json!({ "desiredCount": 3, "deploymentConfiguration": configuration })).await;
+        Self { play, nodes, fates: BTreeMap::new() }
+    }
+
+    fn fate(&self) -> impl Fn(&TaskRow) -> Fate {
+        let fates = self.fates.clone();
+        move |task| task.deployment.as_ref().and_then(|id| fates.get(id)).copied().unwrap_or(Fate::Runs)
+    }
+
+    async fn task(&self, place: usize) -> Option<Value> {
+        let answer = self.play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap();
+        let arns = answer["taskArns"].as_array().unwrap();
+        arns.get(place.checked_rem(arns.len())?).cloned()
+    }
+
+    async fn happens(&mut self, event: &Event) {
+        let bench = &self.play.bench;
+        match event {
+            Event::Scale(count) => {
+                self.play.update(json!({ "desiredCount": count })).await;
+            }
+            Event::Deploy(fate) => {
+                let shown = self.play.update(json!({ "forceNewDeployment": true })).await;
+                self.fates.insert(text(&shown["deployments"][0]["id"]), *fate);
+            }
+            Event::RestartController => self.play.restart(),
+            Event::StopTask(place) => {
+                if let Some(task) = self.task(*place).await {
+                    bench.stop_task(&owner(), json!({ "task": task })).await.unwrap();
+                }
+            }
+            Event::ProtectTask(place) => {
+                if let Some(task) = self.task(*place).await {
+                    let input = json!({ "cluster": "default", "tasks": [task], "protectionEnabled": true, "expiresInMinutes": 10 });
+                    bench.update_task_protection(&owner(), input).await.unwrap();
+                }
+            }
+            Event::Drain(place) => self.set(*place, "DRAINING").await,
+            Event::Activate(place) => self.set(*place, "ACTIVE").await,
+            Event::LoseConnection(place) => bench.connect(&self.nodes[*place], false).await,
+            Event::Connect(place) => bench.connect(&self.nodes[*place], true).await,
+            Event::TimePasses(seconds) => {
+                let part = Duration::from_secs(*seconds) / 10;
+                for _ in 0..10 {
+                    self.play.turn(part, &self.fate()).await;
+                }
+            }
+        }
+    }
+
+    async fn set(&self, place: usize, status: &str) {
+        let input = json!({ "containerInstances": [self.nodes[place]], "status": status });
+        self.play.bench.update_container_instances_state(&owner(), input).await.unwrap();
+    }
+
+    /// Everything that hinders is taken away.
+    async fn ends_well(mut self, desired: usize) {
+        for place in 0..NODES.len() {
+            self.set(place, "ACTIVE").await;
+            self.play.bench.connect(&self.nodes[place], true).await;
+        }
+        self.happens(&Event::Deploy(Fate::Runs)).await;
+        let shown = self.play.update(json!({ "desiredCount": desired })).await;
+        let newest = shown["deployments"][0]["id"].clone();
+        let rests = async || {
+            let shown = self.play.show().await;
+            let [primary] = &shown["deployments"].as_array().unwrap()[..] else { return false };
+            primary["rolloutState"] == "COMPLETED" && shown["runningCount"] == desired && shown["pendingCount"] == 0
+        };
+        self.play.until_with(self.fate(), rests).await;
+        let is_over = async || self.play.events().await.last().is_some_and(|event| event.contains("steady state"));
+        self.play.until_with(self.fate(), is_over).await;
+        while self.play.turn(Duration::ZERO, &self.fate()).await {}
+        assert!(self.play.stands_still(Duration::from_secs(3600)).await);
+        let shown = self.play.show().await;
+        assert_eq!((&shown["deployments"][0]["id"], &shown["runningCount"]), (&newest, &json!(desired)));
+        let reservations = self.nodes.iter().map(|node| self.play.bench.reservation(node));
+        let (used, running, pending) = reservations
+            .fold((0, 0, 0), |sum, (cpu, _, running, pending)| (sum.0 + CPU.0 - cpu, sum.1 + running, sum.2 + pending));
+        let desired = i64::try_from(desired).unwrap();
+        assert_eq!((used, running, pending), (desired * CPU.1, desired, 0));
+    }
+}
+
+fn configuration(minimum: i32, maximum: i32, breaker: bool) -> Value {
+    let percents = json!({ "minimumHealthyPercent": minimum, "maximumPercent": maximum });
+    merged(percents, json!({ "deploymentCircuitBreaker": { "enable": breaker, "rollback": breaker } }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_service_comes_to_rest_whatever_has_happened(
+        events in proptest::collection::vec(event(), 1..16),
+        desired in 0..6_usize,
+        percents in prop_oneof![Just((100, 200)), Just((50, 200)), Just((0, 100))],
+        breaker: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut walk = Walk::begin(&configuration(percents.0, percents.1, breaker)).await;
+            for event in &events {
+                walk.happens(event).await;
+            }
+            walk.ends_well(desired).await;
+        });
+    }
+}
