@@ -87,6 +87,9 @@ def test_without_rollback_a_bad_revision_is_left_failed_and_the_old_tasks_run_on
     assert (primary["status"], primary["rolloutState"]) == ("PRIMARY", "FAILED")
     assert (active["status"], active["runningCount"]) == ("ACTIVE", 2)
     eventually(lambda: service.arns() == before)
+    estiva.ecs.stop_task(task=next(iter(before)))
+    eventually(lambda: len(service.running()) == 2)
+    assert {revision_of(task) for task in service.running()} == {1}, "a lost task is replaced by one of the revision that works"
     service.update(taskDefinition=define(estiva, family))
     service.stable()
     assert {revision_of(task) for task in service.running()} == {3}

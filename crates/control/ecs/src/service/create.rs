@@ -42,6 +42,7 @@ pub(crate) async fn create(
         }
         if row.is_external {
             row.settings.task_sets = Some(Vec::new());
+            deployment::forget(tx, &row);
             let row = tx.put(row);
             deployment::clear(tx, &row);
             return Ok(row);
@@ -50,6 +51,7 @@ pub(crate) async fn create(
         let text = text.ok_or_else(|| invalid("TaskDefinition can not be blank."))?;
         let definition = task_definition::reference::active(tx, &scope, text)?;
         check_runnable(&row, &definition)?;
+        deployment::forget(tx, &row);
         let row = tx.put(row);
         deployment::clear(tx, &row);
         deployment::begin(tx, &row, &definition, ambient);

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub outgoing: usize,
     /// As many healthy tasks as are wanted, and no others.
     pub is_steady: bool,
+    /// The deployment whose tasks are started, if it is another: its own has failed.
+    start_for: Option<String>,
     start: usize,
     missing: usize,
     start_on: Option<BTreeSet<String>>,
@@ -133,14 +135,24 @@ impl ServiceController {
             unplaced: if is_blocked { rollout.unplaced } else { 0 },
         };
         let step = plan_replica(roster, &wanted, now);
+        let fallback = decision.fallback().filter(|_| has_failed);
+        let (start, missing) = if fallback.is_some() {
+            let all = roster.totals();
+            let missing = desired.saturating_sub(all.total() - all.unhealthy);
+            let room = wanted.bounds.upper.saturating_sub(all.total());
+            (if rollout.backoff.is_waiting(now) { 0 } else { missing.min(room) }, missing)
+        } else {
+            (step.start, step.missing)
+        };
         Plan {
             deployment: id,
+            start_for: fallback,
             wanted: desired,
             healthy: own.healthy,
             outgoing,
             is_steady: step.is_steady,
-            start: if is_blocked { 0 } else { step.start },
-            missing: step.missing,
+            start: if is_blocked { 0 } else { start },
+            missing,
             start_on: None,
             stop: step.stop,
             scale_in: step.scale_in,
@@ -152,7 +164,8 @@ impl ServiceController {
         if plan.start > 0 {
             let count = plan.start.min(STARTS_MAX);
             let only_on = plan.start_on.or_else(|| decision.only_on.take());
-            decision.starts.push(Start { deployment: plan.deployment.clone(), count, only_on });
+            let deployment = plan.start_for.unwrap_or_else(|| plan.deployment.clone());
+            decision.starts.push(Start { deployment, count, only_on });
         } else if plan.missing == 0 && decision.rollout.unplaced > 0 {
             decision.rollout.unplaced = 0;
             decision.over.push(Kind::Unplaced);
@@ -206,7 +219,9 @@ fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, 
         }
         return;
     }
-    let backoff = decision.rollout.backoff.after(failed.all, now);
+    let of_fallback = decision.fallback().and_then(|id| decision.rollout.deployment(&id).cloned());
+    let all = of_fallback.map_or(failed.all, |entry| failed.all + failures(view, &entry).all);
+    let backoff = decision.rollout.backoff.after(all, now);
     if backoff.is_impaired() && backoff != decision.rollout.backoff {
         decision.say(
             Kind::Impaired,
@@ -221,10 +236,12 @@ fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, 
 fn forget_ended(decision: &mut Decision, roster: &Roster) {
     let with_tasks: BTreeSet<&str> = roster.deployments();
     let source = decision.under_way.as_ref().and_then(|row| row.source.clone());
+    let fallback = decision.fallback();
     decision.rollout.deployments.retain(|entry| {
         entry.status == DeploymentStatus::Primary
             || with_tasks.contains(entry.id.as_str())
             || source.as_ref() == Some(&entry.id)
+            || fallback.as_ref() == Some(&entry.id)
     });
 }
 
@@ -269,6 +286,13 @@ impl Decision {
             }
             None => self.rollout.primary().map(|entry| entry.id.clone()),
         }
+    }
+
+    /// The id of the deployment that missing tasks are started for once the PRIMARY one has failed: the last that was completed.
+    fn fallback(&self) -> Option<String> {
+        let primary = self.rollout.primary().filter(|primary| primary.rollout == Rollout::Failed)?;
+        let mut others = self.rollout.deployments.iter().filter(|entry| entry.id != primary.id);
+        others.find(|entry| entry.was_completed).map(|entry| entry.id.clone())
     }
 
     fn resets_on_healthy_task(&self) -> bool {

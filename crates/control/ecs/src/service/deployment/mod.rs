@@ -101,7 +101,7 @@ fn prune(tx: &mut Tx<'_>, service: &ServiceRow) {
     }
 }
 
-/// Forgets everything of a service that has long been INACTIVE.
+/// Forgets everything of a service that is INACTIVE.
 pub(super) fn forget(tx: &mut Tx<'_>, service: &ServiceRow) {
     clear(tx, service);
     let prefix = child_key(&service.key(), "");

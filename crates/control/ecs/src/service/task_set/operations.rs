@@ -139,7 +139,11 @@ pub(crate) async fn set_primary(
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
         let found = external(tx, &scope, &cluster.name, &input.service)?;
         let mut rollout = deployment::rollout(tx, &found);
-        let id = find(&rollout, &input.primary_task_set)?.id.clone();
+        let set = find(&rollout, &input.primary_task_set)?;
+        if set.status == DeploymentStatus::Draining {
+            return Err(invalid("A task set that is DRAINING cannot become PRIMARY."));
+        }
+        let id = set.id.clone();
         for set in &mut rollout.deployments {
             if set.id == id && set.status != DeploymentStatus::Primary {
                 set.status = DeploymentStatus::Primary;
