@@ -29,7 +29,7 @@ import botocore.credentials  # noqa: E402
 import installation  # noqa: E402
 import oci_image  # noqa: E402
 from density import density  # noqa: E402
-from services import services  # noqa: E402
+from service_scheduler import services  # noqa: E402
 
 installation.BINARY = ROOT / "target/release/estiva"
 IMAGE = None
@@ -145,7 +145,7 @@ def docker_image(hello):
         subprocess.run(["tar", "-C", str(hello.parent), "-cf", str(tar), hello.name], check=True)
         docker("import", "--change", f'ENTRYPOINT ["/{hello.name}"]', str(tar), "estiva-bench")
     yield "estiva-bench"
-    docker("rmi", "estiva-bench")
+    docker("rmi", "-f", "estiva-bench")
 
 
 def docker_start(hello):
@@ -370,7 +370,7 @@ def main():
             here = start(Path(directory) / name, image)
             try:
                 for what, value in BENCHES[name](here, hello):
-                    print(f"  {what:<52}{value:>20}")
+                    print(f"  {what:<52}{value:>20}", flush=True)
             finally:
                 here.down()
 

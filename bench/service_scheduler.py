@@ -89,26 +89,32 @@ def services(here, hello, tools):
     estiva = Estiva(tools.RawClient(here))
     estiva.create("warm", 1)
     estiva.delete("warm")
-    rows = []
     for count in COUNTS:
         times = []
         for _ in range(3 if count < 50 else 1):
             times.append(seconds(lambda: estiva.create("grown", count)))
             estiva.delete("grown")
-        rows.append((f"service of {count}, all RUNNING", f"{statistics.median(times):.2f} s"))
+        yield f"service of {count}, all RUNNING", f"{statistics.median(times):.2f} s"
     estiva.create("kept", 10)
     time.sleep(2)  # so that its tasks count as healthy
-    rows.append(("a killed task replaced, of 10; median of 5", f"{statistics.median(killed(estiva) for _ in range(5)):.2f} s"))
+    yield "a killed task replaced, of 10; median of 5", f"{statistics.median(killed(estiva) for _ in range(5)):.2f} s"
     estiva.delete("kept")
     bounds = {"minimumHealthyPercent": 100, "maximumPercent": 140}
     estiva.create("rolled", 10, deploymentConfiguration=bounds)
     until(lambda: estiva.describe("rolled")["deployments"][0]["rolloutState"] == "COMPLETED")
-    rows.append(("rolling update of 10, 4 at a time, start first", f"{seconds(lambda: estiva.update('rolled', 'two')):.2f} s"))
+    yield "rolling update of 10, 4 at a time, start first", f"{seconds(lambda: estiva.update('rolled', 'two')):.2f} s"
     estiva.scale("rolled", 50)
-    rows.append(("50 scaled in to 5", f"{seconds(lambda: estiva.scale('rolled', 5)):.2f} s"))
+    yield "50 scaled in to 5", f"{seconds(lambda: shrunk(estiva, here)):.2f} s"
     estiva.delete("rolled")
-    rows += lost_nodes(here, tools)
-    return rows + swarm(hello, tools) if tools.has_docker() else rows
+    yield from lost_nodes(here, tools)
+    if tools.has_docker():
+        yield from swarm(hello, tools)
+
+
+def shrunk(estiva, here):
+    """Until the containers have ended; the service counts none of them once they are told to."""
+    estiva.scale("rolled", 5)
+    until(lambda: len(here.processes("shim")) == 5, 0.02)
 
 
 def killed(estiva):
@@ -118,7 +124,6 @@ def killed(estiva):
 
 def lost_nodes(here, tools):
     """Another node, whose agent is killed for good, or stopped so that it is silent."""
-    rows = []
     here.down("--keep-tasks")
     here.up("--healthy-after", "0s", "--lost-node-after", "0s")
     for what, by in (("its connection closed", signal.SIGKILL), ("it fell silent", signal.SIGSTOP)):
@@ -140,7 +145,7 @@ def lost_nodes(here, tools):
                 tasks = estiva.client.call("DescribeTasks", tasks=sorted(estiva.tasks("moved")))["tasks"]
                 return len({task["containerInstanceArn"] for task in tasks}) == 1 and all(it["lastStatus"] == "RUNNING" for it in tasks)
 
-            rows.append((f"10 tasks of a node elsewhere, once {what}", f"{seconds(lambda: until(moved)):.2f} s"))
+            yield f"10 tasks of a node elsewhere, once {what}", f"{seconds(lambda: until(moved)):.2f} s"
             os.kill(agent.pid, signal.SIGCONT) if by == signal.SIGSTOP else None
             agent.kill()
             agent.wait()
@@ -149,7 +154,6 @@ def lost_nodes(here, tools):
             agent.terminate()
             agent.wait()
             subprocess.run([here.binary, "--data", directory, "down"], check=True, capture_output=True)
-    return rows
 
 
 class Engine:
@@ -171,7 +175,7 @@ class Engine:
 
 
 def swarm(hello, tools):
-    engine, rows = Engine(), []
+    engine = Engine()
     with tools.docker_image(hello) as image:
         tools.docker("tag", image, "estiva-bench-two")
         tools.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
@@ -191,7 +195,7 @@ def swarm(hello, tools):
             names = []
             taken = seconds(lambda: names.append(made(count)))
             removed(names[0])
-            rows.append((f"Swarm: service of {count}, all running", f"{taken:.2f} s"))
+            yield f"Swarm: service of {count}, all running", f"{taken:.2f} s"
         for what, delay in (("default", "5s"), ("without restart delay", "0s")):
             name = made(10, "--restart-delay", delay)
             times = []
@@ -200,19 +204,18 @@ def swarm(hello, tools):
                 container = next(iter(engine.running(name)))["Status"]["ContainerStatus"]["PID"]
                 os.kill(container, signal.SIGKILL)
                 times.append(seconds(lambda: until(lambda: len(engine.running(name)) == 10 and {it["ID"] for it in engine.running(name)} != before)))
-            rows.append((f"Swarm: a killed task replaced, of 10 ({what})", f"{statistics.median(times):.2f} s"))
+            yield f"Swarm: a killed task replaced, of 10 ({what})", f"{statistics.median(times):.2f} s"
             removed(name)
         name = made(10, "--update-parallelism", "4", "--update-order", "start-first", "--update-delay", "0s", "--update-monitor", "0s")
         taken = seconds(lambda: (tools.docker("service", "update", "-q", "--detach", "--no-resolve-image", "--image", "estiva-bench-two", name), until(lambda: updated(engine, name))))
-        rows.append(("Swarm: rolling update of 10, 4 at a time, start first", f"{taken:.2f} s"))
+        yield "Swarm: rolling update of 10, 4 at a time, start first", f"{taken:.2f} s"
         tools.docker("service", "scale", "-d", f"{name}=50")
         until(lambda: len(engine.running(name)) == 50)
         tools.docker("service", "scale", "-d", f"{name}=5")
-        rows.append(("Swarm: 50 scaled in to 5", f"{seconds(lambda: until(lambda: len(tools.docker('ps', '-q').split()) == 5)):.2f} s"))
+        yield "Swarm: 50 scaled in to 5", f"{seconds(lambda: until(lambda: len(tools.docker('ps', '-q').split()) == 5)):.2f} s"
         removed(name)
         tools.docker("swarm", "leave", "--force")
-        tools.docker("rmi", "estiva-bench-two")
-    return rows
+        tools.docker("rmi", "-f", "estiva-bench-two")
 
 
 def updated(engine, name):
