@@ -53,6 +53,7 @@ impl ServiceController {
             self.rosters.remove(key);
             self.blocked.remove(key);
             self.uneven.remove(key);
+            self.digests.remove(key);
             return None;
         };
         let mut roster = self.rosters.remove(key).unwrap_or_default();
@@ -83,10 +84,9 @@ impl ServiceController {
             plan = self.plan(view, decision, roster, now);
         }
         self.resolve_images(view, decision);
-        let before: BTreeSet<String> = decision.rollout.deployments.iter().map(|entry| entry.id.clone()).collect();
         forget_ended(decision, roster);
-        for id in before.iter().filter(|id| decision.rollout.deployment(id).is_none()) {
-            self.digests.remove(id);
+        if let Some(digests) = self.digests.get_mut(&decision.service.key()) {
+            digests.retain(|deployment, _| decision.rollout.deployment(deployment).is_some());
         }
         self.act_on(view, decision, roster, plan, now);
     }
@@ -94,7 +94,7 @@ impl ServiceController {
     fn resolve_images(&self, view: &Snapshot, decision: &mut Decision) {
         let Some(id) = decision.rollout.primary().map(|entry| entry.id.clone()) else { return };
         let Some(revision) = decision.revision(view, &id) else { return };
-        let digests = self.new_digests(view, &id, &revision, &decision.service.scope);
+        let digests = self.new_digests(view, &decision.service, &id, &revision);
         decision.resolved = digests.map(|digests| (revision, digests));
     }
 

@@ -1,6 +1,5 @@
 //! A task's rows as a roster has them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use estiva_api_ecs::types as api;
@@ -9,9 +8,8 @@ use estiva_planning::deployment::{Member, Phase, Settled};
 use estiva_planning::lifecycle::{DesiredStatus, HealthStatus, TaskState, TaskStatus};
 use estiva_store::{Row, Snapshot};
 
-use super::ServiceController;
+use super::{ImageDigests, ServiceController};
 use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
-use crate::scope::Scope;
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::describe::{is_checked, task_health};
 use crate::task::protection::TaskProtectionRow;
@@ -43,7 +41,7 @@ impl ServiceController {
                     protected_until: protection.map(|row| row.expires_at),
                 };
                 roster.put(&key, member);
-                self.note_digests(&task, &status.state);
+                self.note_digests(&service, &task, &status.state);
             }
         }
         Some(service)
@@ -52,11 +50,12 @@ impl ServiceController {
 
 impl ServiceController {
     /// The first task of a deployment that knows what an image stands for decides for those after it.
-    fn note_digests(&mut self, task: &TaskRow, state: &TaskState) {
+    fn note_digests(&mut self, service: &str, task: &TaskRow, state: &TaskState) {
         let Some(deployment) = &task.deployment else { return };
         for container in &state.containers {
             if let Some(digest) = &container.image_digest {
-                let known = self.digests.entry(deployment.clone()).or_default();
+                let of_service = self.digests.entry(service.to_owned()).or_default();
+                let known = of_service.entry(deployment.clone()).or_default();
                 known.entry(container.name.clone()).or_insert_with(|| digest.clone());
             }
         }
@@ -66,15 +65,16 @@ impl ServiceController {
     pub(super) fn new_digests(
         &self,
         view: &Snapshot,
+        service: &ServiceRow,
         deployment: &str,
         revision: &ServiceRevisionRow,
-        scope: &Scope,
-    ) -> Option<BTreeMap<String, String>> {
-        let found = self.digests.get(deployment)?;
+    ) -> Option<ImageDigests> {
+        let found = self.digests.get(&service.key())?.get(deployment)?;
         if found.keys().all(|name| revision.image_digests.contains_key(name)) {
             return None;
         }
-        let definition = view.get::<TaskDefinitionRow>(&revision_key(scope, &revision.family, revision.revision))?;
+        let definition =
+            view.get::<TaskDefinitionRow>(&revision_key(&service.scope, &revision.family, revision.revision))?;
         let containers = definition.definition.container_definitions.iter().flatten();
         let consistent = containers.filter(|it| it.version_consistency != Some(api::VersionConsistency::Disabled));
         let mut digests = revision.image_digests.clone();

@@ -41,11 +41,14 @@ pub(crate) struct ServiceController {
     blocked: BTreeMap<String, Awaits>,
     /// Services whose tasks may be spread unevenly.
     uneven: BTreeSet<String>,
-    /// What the images of a deployment's containers stand for, as its first tasks found out.
-    digests: BTreeMap<String, BTreeMap<String, String>>,
+    /// By service and deployment, what the images of containers stand for, as the first tasks found out.
+    digests: BTreeMap<String, BTreeMap<String, ImageDigests>>,
     /// By the key of the task that a hook runs, the service.
     hook_tasks: BTreeMap<String, String>,
 }
+
+/// By container, the digest that its image stands for.
+type ImageDigests = BTreeMap<String, String>;
 
 /// What may let a service go on that found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
