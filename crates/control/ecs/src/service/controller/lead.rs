@@ -37,11 +37,11 @@ impl ServiceController {
                 true
             }
             Status::StopRequested => {
-                self.fail(decision, "stopped by request.", "The deployment was stopped by request.", false);
+                self.fail(decision, "ECS deployment", "stopped by request.", false);
                 true
             }
             Status::RollbackRequested => {
-                self.fail(decision, "rollback requested.", "A rollback was requested.", true);
+                self.fail(decision, "ECS deployment", "rollback requested.", true);
                 true
             }
             Status::RollbackInProgress => plan.is_steady && self.finish_rollback(decision),
@@ -51,7 +51,7 @@ impl ServiceController {
     }
 
     fn advance(&mut self, view: &Snapshot, decision: &mut Decision, plan: &Plan, now: Timestamp) -> bool {
-        let signals = self.signals(view, decision, plan, now);
+        let Some(signals) = self.signals(view, decision, plan, now) else { return false };
         let Some(row) = &mut decision.under_way else { return false };
         match advance(row.stage, &signals, now) {
             Advance::Stay => {
@@ -69,30 +69,25 @@ impl ServiceController {
             Advance::End(Outcome::Successful) => self.succeed(decision),
             Advance::End(Outcome::BreakerTripped) => {
                 let rolls_back = breaker(&row.configuration).is_some_and(|breaker| breaker.rollback);
-                self.fail(
-                    decision,
-                    "tasks failed to start.",
-                    "ECS deployment circuit breaker: tasks failed to start.",
-                    rolls_back,
-                );
+                self.fail(decision, "ECS deployment circuit breaker", "tasks failed to start.", rolls_back);
                 true
             }
             Advance::End(Outcome::Alarmed(names)) => {
                 let rolls_back = row.configuration.alarms.as_ref().is_some_and(|alarms| alarms.rollback);
                 row.triggered_alarms.clone_from(&names);
                 let reason = format!("alarm detected: {}.", names.join(", "));
-                self.fail(decision, &reason, &format!("ECS deployment failed: {reason}"), rolls_back);
+                self.fail(decision, "ECS deployment alarms", &reason, rolls_back);
                 true
             }
             Advance::End(Outcome::HookFailed(reason)) => {
-                let reason = format!("lifecycle hook failed: {reason}.");
-                self.fail(decision, &reason, &format!("ECS deployment failed: {reason}"), true);
+                let reason = format!("{reason}.");
+                self.fail(decision, "ECS deployment lifecycle hook", &reason, true);
                 true
             }
         }
     }
 
-    fn signals(&mut self, view: &Snapshot, decision: &mut Decision, plan: &Plan, now: Timestamp) -> Signals {
+    fn signals(&mut self, view: &Snapshot, decision: &mut Decision, plan: &Plan, now: Timestamp) -> Option<Signals> {
         let gate = self.gate(view, decision, now);
         let threshold = decision.threshold(plan);
         let failed = decision.rollout.primary().map_or(0, |primary| failures(view, primary).total());
@@ -103,7 +98,7 @@ impl ServiceController {
             decision.look_again(Some(now.plus(ALARM_INTERVAL)));
         }
         let alarms = alarm_names.map(|names| self.alarms.in_alarm(&scope, &names)).unwrap_or_default();
-        let Some(row) = &mut decision.under_way else { unreachable!("it was there a moment ago") };
+        let row = decision.under_way.as_mut()?;
         row.threshold = threshold;
         row.failures = failed;
         let early = row.configuration.early_success_criteria.as_ref().filter(|criteria| criteria.enable);
@@ -114,7 +109,7 @@ impl ServiceController {
         let is_deferred =
             early.is_some_and(|it| it.source_service_revision_cleanup == Some(api::ServiceRevisionCleanup::Deferred));
         let minutes = row.configuration.bake_time_in_minutes.and_then(|minutes| u64::try_from(minutes).ok());
-        Signals {
+        Some(Signals {
             gate,
             is_scaled_up: row.stage >= Stage::ScaleUp && plan.deployment == row.deployment && plan.healthy >= needed,
             is_cleaned_up: match early {
@@ -125,7 +120,7 @@ impl ServiceController {
             alarms,
             bake: Duration::from_secs(minutes.unwrap_or(0) * 60),
             bake_until: row.bake_until,
-        }
+        })
     }
 
     fn succeed(&self, decision: &mut Decision) -> bool {
@@ -161,18 +156,20 @@ impl ServiceController {
         true
     }
 
-    /// The deployment has failed: its service goes back to where it came from, if it shall and can, or stays as it is.
-    fn fail(&self, decision: &mut Decision, what: &str, reason: &str, rolls_back: bool) {
+    /// The deployment has failed by `what`, and `whose` word it is: its service goes back to where it came from, if it shall and
+    /// can, or stays as it is.
+    fn fail(&self, decision: &mut Decision, whose: &str, what: &str, rolls_back: bool) {
         let now = self.ambient.now();
+        let reason = format!("{whose}: {what}");
         let Some(row) = &mut decision.under_way else { return };
         let id = row.deployment.clone();
-        row.status_reason = Some(reason.to_owned());
+        row.status_reason = Some(reason.clone());
         let source = row.source.clone().filter(|_| rolls_back);
         let source = source.and_then(|id| decision.rollout.deployment(&id).cloned());
         decision.say(Kind::Happening, format!("(deployment {id}) deployment failed: {what}"));
         if let Some(entry) = decision.rollout.deployment_mut(&id) {
             entry.rollout = Rollout::Failed;
-            reason.clone_into(&mut entry.rollout_reason);
+            entry.rollout_reason.clone_from(&reason);
             entry.updated_at = now;
         }
         let Some(row) = &mut decision.under_way else { return };
@@ -184,8 +181,7 @@ impl ServiceController {
             return;
         };
         row.status = Status::RollbackInProgress;
-        row.rollback =
-            Some(RollbackState { reason: reason.to_owned(), started_at: now, revision: source.revision.clone() });
+        row.rollback = Some(RollbackState { reason, started_at: now, revision: source.revision.clone() });
         decision.rollout.backoff = Backoff::default();
         for entry in &mut decision.rollout.deployments {
             entry.status = DeploymentStatus::Active;
@@ -193,8 +189,7 @@ impl ServiceController {
         if let Some(entry) = decision.rollout.deployment_mut(&source.id) {
             entry.status = DeploymentStatus::Primary;
             entry.rollout = Rollout::InProgress;
-            entry.rollout_reason =
-                format!("ECS deployment circuit breaker: rolling back to deploymentId {}.", source.id);
+            entry.rollout_reason = format!("{whose}: rolling back to deploymentId {}.", source.id);
             entry.updated_at = now;
         }
         decision.rollout.deployments.sort_by_key(|entry| entry.status != DeploymentStatus::Primary);

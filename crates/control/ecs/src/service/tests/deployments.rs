@@ -1,12 +1,16 @@
 //! Service deployments: their lists, their stages, their hooks, and how they are stopped.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::play::{Fate, Play};
+use crate::alarm::AlarmStates;
 use crate::container_instance::tests::bench::{merged, owner, reasons, refusal, text};
+use crate::scope::Scope;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -264,4 +268,32 @@ async fn a_newer_deployment_takes_the_place_of_one_under_way() {
     play.rests().await;
     let answer = play.bench.describe_service_deployments(&owner(), json!({ "serviceDeploymentArns": [former] })).await;
     assert_eq!(answer.unwrap()["serviceDeployments"][0]["status"], "STOPPED");
+}
+
+/// One alarm, `errors`.
+#[derive(Default)]
+struct Siren(AtomicBool);
+
+impl AlarmStates for Siren {
+    fn in_alarm(&self, _: &Scope, names: &[String]) -> Vec<String> {
+        names.iter().filter(|name| *name == "errors" && self.0.load(Ordering::Relaxed)).cloned().collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_takes_a_deployment_back() {
+    let siren = Arc::new(Siren::default());
+    let play = Play::with_alarms(&["a"], Arc::<Siren>::clone(&siren)).await;
+    let alarms = json!({ "alarmNames": ["quiet", "errors"], "enable": true, "rollback": true });
+    play.create(json!({ "deploymentConfiguration": { "alarms": alarms, "bakeTimeInMinutes": 5 }, "desiredCount": 1 }))
+        .await;
+    play.until(async || play.deployment().await["status"] == "SUCCESSFUL").await;
+    play.update(json!({ "forceNewDeployment": true })).await;
+    play.until(async || play.deployment().await["lifecycleStage"] == "BAKE_TIME").await;
+    assert_eq!(play.deployment().await["alarms"]["status"], "MONITORING");
+    siren.0.store(true, Ordering::Relaxed);
+    play.until(async || play.deployment().await["status"] == "ROLLBACK_SUCCESSFUL").await;
+    let deployment = play.deployment().await;
+    assert_eq!(deployment["alarms"]["triggeredAlarmNames"], json!(["errors"]));
+    assert_eq!(deployment["statusReason"], "ECS deployment alarms: alarm detected: errors.");
 }

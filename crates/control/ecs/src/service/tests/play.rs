@@ -1,7 +1,7 @@
 //! A bench whose services' controller runs, and whose nodes do at once what they are told. Time stands still unless it is
 //! moved, so that nothing is overtaken by the clock while the store's thread works.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::advance;
 
+use crate::alarm::AlarmStates;
 use crate::container_instance::tests::bench::{Bench, merged, owner, text};
 use crate::task::table::{TaskRow, TaskStatusRow};
 
@@ -47,7 +48,17 @@ impl Drop for Play {
 impl Play {
     /// As [`Bench::with_nodes`].
     pub async fn with_nodes(names: &[&str]) -> Self {
-        let bench = Bench::with_nodes(names).await;
+        Self::on(Bench::with_nodes(names).await)
+    }
+
+    /// With somebody who keeps alarms.
+    pub async fn with_alarms(names: &[&str], alarms: Arc<dyn AlarmStates>) -> Self {
+        let mut bench = Bench::with_nodes(names).await;
+        bench.ecs = bench.ecs.with_alarms(alarms);
+        Self::on(bench)
+    }
+
+    fn on(bench: Bench) -> Self {
         let ecs = bench.ecs.clone();
         let (holder, held) = mpsc::channel();
         spawn_blocking(move || held.recv());
