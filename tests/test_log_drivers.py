@@ -25,7 +25,7 @@ class Listener:
     """Takes every connection and keeps what comes; can be away for a while."""
 
     def __init__(self, port):
-        self.port, self.received, self.socket = port, b"", None
+        self.port, self.received, self.socket = port, bytearray(), None
 
     def open(self):
         self.socket = socket.create_server(("127.0.0.1", self.port))
