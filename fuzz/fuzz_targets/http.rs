@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use estiva_ecs::{EcsService, Options};
+use estiva_model::Ambient;
 use estiva_model::Caller;
 use estiva_schema::{ApiError, Authorizer};
 use estiva_store::backend::Memory;
@@ -50,8 +51,8 @@ fn start() -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).expect("an empty store");
-            let options = Options { endpoint: format!("http://{address}"), task_retention: Duration::from_secs(3600) };
-            let ecs = Arc::new(EcsService::new(store, options));
+            let options = Options { endpoint: format!("http://{address}"), ..Options::default() };
+            let ecs = Arc::new(EcsService::new(store, options, Ambient::system()));
             // Without signatures, so that what is behind them is reached too.
             let verifier = Verifier::new(Arc::new(Nobody), Verification::Off);
             let edge = Edge::new(verifier, Arc::new(Everything), Limits::default())

@@ -3,11 +3,10 @@
 #![no_main]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use estiva_api_ecs::{Endpoint, SERVICE};
 use estiva_ecs::{EcsService, Options};
-use estiva_model::{AccountId, Caller, Principal, Region};
+use estiva_model::{AccountId, Ambient, Caller, Principal, Region};
 use estiva_schema::{RawRequest, Service, codec};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
@@ -35,8 +34,8 @@ fn caller(is_owner: bool) -> Caller {
 /// Lines of an operation's number, who calls, and its input. `$` stands for the ARN that was answered last.
 async fn run(data: &[u8]) {
     let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).expect("an empty store");
-    let options = Options { endpoint: String::new(), task_retention: Duration::from_secs(3600) };
-    let endpoint = Endpoint(Arc::new(EcsService::new(store, options)));
+    let options = Options::default();
+    let endpoint = Endpoint(Arc::new(EcsService::new(store, options, Ambient::system())));
     let codec = codec::of(SERVICE.protocol);
     let mut newest_arn = Vec::new();
     for line in data.split(|byte| *byte == b'\n').take(CALLS_MAX) {

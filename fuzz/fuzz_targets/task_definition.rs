@@ -3,12 +3,11 @@
 #![no_main]
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use estiva_api_ecs::Ecs;
 use estiva_api_ecs::types::{DescribeTaskDefinitionRequest, RegisterTaskDefinitionRequest};
 use estiva_ecs::{EcsService, Options};
-use estiva_model::{AccountId, Caller, Principal, Region};
+use estiva_model::{AccountId, Ambient, Caller, Principal, Region};
 use estiva_schema::{Request, json};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
@@ -28,8 +27,8 @@ impl Bench {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).expect("an empty store");
-        let options = Options { endpoint: String::new(), task_retention: Duration::from_secs(3600) };
-        Self { runtime, ecs: EcsService::new(store, options), registered: 0 }
+        let options = Options::default();
+        Self { runtime, ecs: EcsService::new(store, options, Ambient::system()), registered: 0 }
     }
 
     fn register(&mut self, input: RegisterTaskDefinitionRequest) {

@@ -32,6 +32,18 @@ pub struct Options {
     pub lost_node_after: Duration,
 }
 
+impl Default for Options {
+    /// ECS's own times, and no endpoint.
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            task_retention: Duration::from_secs(3600),
+            healthy_after: Duration::from_secs(40),
+            lost_node_after: Duration::from_secs(60),
+        }
+    }
+}
+
 /// ECS over a store. Clones are the same service.
 #[derive(Clone)]
 pub struct EcsService {
