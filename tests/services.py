@@ -21,6 +21,7 @@ def refused(call, code, text=""):
     told = error.value.response["Error"]
     assert told["Code"] == code, told
     assert text in told["Message"], told
+    return error.value.response
 
 
 def quiet(**more):

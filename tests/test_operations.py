@@ -3,21 +3,9 @@
 import uuid
 
 import pytest
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
 from installation import container, eventually, shell
-
-
-def refused(call, code, text=""):
-    with pytest.raises(ClientError) as error:
-        call()
-    told = error.value.response["Error"]
-    assert told["Code"] == code, told
-    assert text in told["Message"], told
-    return error.value.response
-
-
-def unique(prefix):
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+from services import refused, unique
 
 
 def test_clusters(estiva):

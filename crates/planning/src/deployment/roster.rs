@@ -68,11 +68,6 @@ impl Counts {
     pub fn total(self) -> usize {
         self.pending + self.settling + self.healthy + self.unhealthy
     }
-
-    /// Those that run.
-    pub fn running(self) -> usize {
-        self.total() - self.pending
-    }
 }
 
 impl Add for Counts {
@@ -214,7 +209,8 @@ impl Roster {
 
     /// When the next task is not protected any more.
     pub fn next_unprotected(&self, now: Timestamp) -> Option<Timestamp> {
-        self.protections.iter().map(|(until, _)| *until).find(|until| *until > now)
+        let later = (Timestamp(now.as_millis() + 1), String::new());
+        self.protections.range(later..).next().map(|(until, _)| *until)
     }
 
     /// The task, if it has not ended.
@@ -240,11 +236,6 @@ impl Roster {
     /// All tasks that are to run.
     pub fn totals(&self) -> Counts {
         self.totals
-    }
-
-    /// Those of a deployment that are to run, also on container instances that take leave.
-    pub fn of_deployment(&self, deployment: &str) -> Counts {
-        self.staying(deployment) + self.counts(deployment, true)
     }
 
     /// Those of a deployment on container instances that stay.

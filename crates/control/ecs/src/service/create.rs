@@ -43,9 +43,7 @@ pub(crate) async fn create(
         if row.is_external {
             row.settings.task_sets = Some(Vec::new());
             deployment::forget(tx, &row);
-            let row = tx.put(row);
-            deployment::clear(tx, &row);
-            return Ok(row);
+            return Ok(tx.put(row));
         }
         let text = input.task_definition.as_deref().filter(|text| !text.is_empty());
         let text = text.ok_or_else(|| invalid("TaskDefinition can not be blank."))?;
@@ -53,7 +51,6 @@ pub(crate) async fn create(
         check_runnable(&row, &definition)?;
         deployment::forget(tx, &row);
         let row = tx.put(row);
-        deployment::clear(tx, &row);
         deployment::begin(tx, &row, &definition, ambient);
         Ok(row)
     });

@@ -24,15 +24,6 @@ pub(super) fn arn(service: &ServiceRow, id: &str) -> String {
     service.scope.arn(format!("service-deployment/{}/{}/{id}", service.cluster, service.name))
 }
 
-/// A new service has nothing of a former one with its name, but the numbers of its events.
-pub(super) fn clear(tx: &mut Tx<'_>, service: &ServiceRow) {
-    let next_event = tx.get::<RolloutRow>(&service.key()).map_or(0, |row| row.next_event);
-    for number in next_event.saturating_sub(event::KEPT_MAX)..next_event {
-        event::delete(tx, &service.key(), number);
-    }
-    tx.put(RolloutRow { service: service.key(), next_event, ..RolloutRow::default() });
-}
-
 /// Begins a deployment of what the service is now. One that is under way is stopped where it is.
 pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefinitionRow, ambient: &Ambient) {
     let revision = revision::record(tx, service, definition, ambient);
@@ -103,7 +94,10 @@ fn prune(tx: &mut Tx<'_>, service: &ServiceRow) {
 
 /// Forgets everything of a service that is INACTIVE.
 pub(super) fn forget(tx: &mut Tx<'_>, service: &ServiceRow) {
-    clear(tx, service);
+    let next_event = rollout(tx, service).next_event;
+    for number in next_event.saturating_sub(event::KEPT_MAX)..next_event {
+        event::delete(tx, &service.key(), number);
+    }
     let prefix = child_key(&service.key(), "");
     let deployments: Vec<String> = tx.scan::<ServiceDeploymentRow>(&prefix).map(|row| row.key()).collect();
     let revisions: Vec<String> = tx.scan::<ServiceRevisionRow>(&prefix).map(|row| row.key()).collect();
