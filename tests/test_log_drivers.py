@@ -121,6 +121,18 @@ def test_blocking_loses_nothing_though_the_backend_comes_late(estiva, listener):
     assert listener.received.count(b"x") >= 80 * 1_000_000
 
 
+def test_an_unfinished_line_does_not_hold_back_the_other_stream(estiva, listener):
+    # The shim cuts a line at 16 KiB; what it has of this one stays at the beginning of all that waits on disk.
+    listener.open()
+    script = "head -c 40000 /dev/zero | tr '\\0' 'u'; i=0; while [ $i -lt 80 ]; do head -c 1000000 /dev/zero | tr '\\0' 'x' >&2; echo >&2; i=$((i+1)); done"
+    definition = logged("fluentd", script, fluentd_address=f"127.0.0.1:{listener.port}", mode="blocking")
+    estiva.register("unfinished-line", [{**definition, "memory": 256}])
+    [arn] = estiva.run("unfinished-line")
+    assert estiva.wait("STOPPED", arn, timeout=60)["containers"][0]["exitCode"] == 0
+    eventually(lambda: listener.received.count(b"x") >= 80 * 1_000_000)
+    assert listener.received.count(b"u") >= 40000
+
+
 def test_gelf_over_udp(estiva):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use estiva_api_logs::PutLogEvents;
 use estiva_api_logs::types::{InputLogEvent, PutLogEventsRequest};
 use estiva_log_driver::{Driver, Stream};
-use estiva_shim::spool;
+use estiva_shim::spool::{self, Position};
 use estiva_wire::client::ClientError;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -93,11 +93,11 @@ impl Backend {
         }
     }
 
-    /// Nothing is held back.
-    pub fn is_empty(&self) -> bool {
+    /// Where the first of the lines begins that are held back.
+    pub fn held_from(&self) -> Option<Position> {
         match self {
-            Self::Awslogs(awslogs) => awslogs.multiline.as_ref().is_none_or(Multiline::is_empty),
-            Self::Driver(_) => true,
+            Self::Awslogs(awslogs) => awslogs.multiline.as_ref().and_then(Multiline::held_from),
+            Self::Driver(_) => None,
         }
     }
 }

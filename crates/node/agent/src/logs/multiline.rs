@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use estiva_shim::spool::Position;
 use regex::bytes::Regex;
 use tokio::time::Instant;
 
@@ -91,9 +92,9 @@ impl Multiline {
         self.held.iter().map(|(_, at)| *at + HOLD_MAX).min()
     }
 
-    /// Whether an event waits for more.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+    /// Where the first of the events begins that wait for more.
+    pub fn held_from(&self) -> Option<Position> {
+        self.held.iter().map(|(line, _)| line.begin).min()
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
     }
 
     fn line(text: &str, stream: Stream) -> LogLine {
-        LogLine { time_ms: 1, stream, bytes: text.into() }
+        LogLine { time_ms: 1, stream, bytes: text.into(), begin: Position { segment: 1, offset: 1 } }
     }
 
     fn texts(lines: Vec<LogLine>) -> Vec<String> {
@@ -139,9 +140,9 @@ mod tests {
         let lines = ["  lost", "INFO a", "ERROR b", "  at one", "  at two", "INFO c"];
         let events = multiline.events(lines.map(|text| line(text, Stream::Stdout)).to_vec(), now);
         assert_eq!(texts(events), ["  lost", "INFO a", "ERROR b\n  at one\n  at two"]);
-        assert!(multiline.complete(now, false).is_empty() && !multiline.is_empty());
+        assert!(multiline.complete(now, false).is_empty() && multiline.held_from().is_some());
         assert_eq!(texts(multiline.complete(now + HOLD_MAX, false)), ["INFO c"]);
-        assert!(multiline.is_empty());
+        assert_eq!(multiline.held_from(), None);
     }
 
     #[test]

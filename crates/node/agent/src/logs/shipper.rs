@@ -1,5 +1,6 @@
 //! Ships one container's spool to where its lines go. What was not taken stays in the spool.
 
+use std::mem;
 use std::path::PathBuf;
 
 use estiva_shim::spool::{Reader, SpoolError};
@@ -9,9 +10,13 @@ use tracing::warn;
 
 use super::backend::Backend;
 use super::lines::Assembler;
+use crate::backoff::Backoff;
 
 /// Bytes read from a spool at one time: a few calls' worth.
 const READ_BYTES: usize = 2 << 20;
+
+/// How often an ended task's spool is tried that cannot be read: for some ten seconds.
+const TRIES_AT_THE_END: u32 = 10;
 
 /// One container's shipper.
 pub(super) struct Shipper {
@@ -35,12 +40,12 @@ impl Shipper {
 
     async fn ship(&mut self) -> Result<(), SpoolError> {
         let Self { task_id, spool, backend, closed } = self;
-        let mut reader = Reader::open(spool)?;
+        let mut reader = persistently(task_id, closed, || Reader::open(spool)).await?;
         let mut assembler = Assembler::default();
         while !reader.is_ended() {
             // Seen before the read: what is read after that is all there will ever be.
             let is_closed = *closed.borrow();
-            let batch = reader.read(READ_BYTES)?;
+            let batch = persistently(task_id, closed, || reader.read(READ_BYTES)).await?;
             if batch.corrupt > 0 {
                 warn!(task = task_id, places = batch.corrupt, "damaged log records were passed over");
             }
@@ -58,12 +63,41 @@ impl Shipper {
             }
             backend.complete(task_id, false, closed).await;
             // What is held back is read again after a crash: it has not been shipped.
-            if assembler.is_empty() && backend.is_empty() {
-                reader.commit()?;
-            }
+            let held_from = assembler.held_from().into_iter().chain(backend.held_from()).min();
+            let shipped = held_from.unwrap_or(reader.position());
+            persistently(task_id, closed, || reader.commit(shipped)).await?;
         }
         backend.complete(task_id, true, closed).await;
-        if assembler.is_empty() { reader.commit() } else { Ok(()) }
+        let shipped = assembler.held_from().unwrap_or(reader.position());
+        persistently(task_id, closed, || reader.commit(shipped)).await
+    }
+}
+
+/// Tries again what a full disk or too many open files have stopped, for as long as the container may wait for room in its
+/// spool; once the task has ended, for [`TRIES_AT_THE_END`] times more.
+async fn persistently<T>(
+    task_id: &str,
+    closed: &watch::Receiver<bool>,
+    mut step: impl FnMut() -> Result<T, SpoolError>,
+) -> Result<T, SpoolError> {
+    let mut backoff = Backoff::default();
+    let (mut is_first, mut tries_left) = (true, TRIES_AT_THE_END);
+    loop {
+        let error = match step() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        if *closed.borrow() {
+            tries_left -= 1;
+        }
+        if tries_left == 0 {
+            return Err(error);
+        }
+        if mem::take(&mut is_first) {
+            let error: &dyn std::error::Error = &error;
+            warn!(task = task_id, error, "log lines wait: their spool is tried again until it can be read");
+        }
+        backoff.wait().await;
     }
 }
 

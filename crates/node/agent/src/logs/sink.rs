@@ -11,8 +11,10 @@ const MIB: u64 = 1 << 20;
 const BUFFER_BYTES_DEFAULT: u64 = 10 * MIB;
 /// What waits on disk at most in mode blocking: beyond it the container waits.
 const BLOCKING_BYTES_MAX: u64 = 64 * MIB;
-/// Segments of a spool are an eighth of it, between these.
-const SEGMENT_BYTES: (u64, u64) = (64 << 10, 8 * MIB);
+/// What waits on disk may take so much at least, whatever was asked: lines whose ends have not come stay there too.
+const SPOOL_BYTES_MIN: u64 = 2 * MIB;
+/// Segments of a spool are an eighth of it, and at most this.
+const SEGMENT_BYTES_MAX: u64 = 8 * MIB;
 /// Docker keeps a json-file for ever; a container that runs for months must not fill the disk unless it was asked to.
 const JSON_FILE_BYTES_DEFAULT: u64 = 64 * MIB;
 const JSON_FILES_DEFAULT: u32 = 2;
@@ -27,8 +29,8 @@ pub(crate) fn sink(config: Option<&LogConfig>, dir: &Path) -> LogSink {
         "awslogs" | "awsfirelens" | "fluentd" | "gelf" | "journald" | "splunk" | "syslog" => {
             let blocking = option("mode") == Some("blocking");
             let asked = option("max-buffer-size").and_then(parse_size).unwrap_or(BUFFER_BYTES_DEFAULT);
-            let max_bytes = if blocking { BLOCKING_BYTES_MAX } else { asked.max(2 * SEGMENT_BYTES.0) };
-            let segment_bytes = (max_bytes / 8).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
+            let max_bytes = if blocking { BLOCKING_BYTES_MAX } else { asked.max(SPOOL_BYTES_MIN) };
+            let segment_bytes = (max_bytes / 8).min(SEGMENT_BYTES_MAX);
             LogSink::Spool { dir: dir.to_owned(), segment_bytes, max_bytes, blocking }
         }
         "none" => LogSink::None,

@@ -69,6 +69,17 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// What it takes of the spool.
+    pub fn encoded_bytes(&self) -> usize {
+        let payload = match self {
+            Self::Line { bytes, .. } => bytes.len(),
+            Self::Gap { dropped, .. } | Self::End { dropped, .. } => size_of_val(dropped),
+        };
+        LENGTH_BYTES + HEAD_BYTES + payload
+    }
+}
+
 /// What there is at some place of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {

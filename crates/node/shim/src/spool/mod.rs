@@ -32,5 +32,5 @@ pub(crate) use self::{
 };
 pub use self::{
     format::{LINE_BYTES_MAX, Record, Stream},
-    reader::{Batch, Reader, SpoolError},
+    reader::{Batch, Position, Reader, SpoolError},
 };

@@ -27,11 +27,20 @@ pub struct SpoolError {
     source: io::Error,
 }
 
+/// A place between two records of a spool; later ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The segment's number.
+    pub segment: u64,
+    /// Bytes from the segment's beginning.
+    pub offset: u64,
+}
+
 /// Records read together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In order. Empty: nothing new yet, see [`Reader::wait`].
-    pub records: Vec<Record>,
+    /// In order, each behind the place where it begins. Empty: nothing new yet, see [`Reader::wait`].
+    pub records: Vec<(Position, Record)>,
     /// Damaged places that were skipped (a shim or a machine died in mid-write).
     pub corrupt: u64,
 }
@@ -46,7 +55,7 @@ pub struct Batch {
 ///     let batch = reader.read(1 << 20)?;
 ///     if batch.records.is_empty() { reader.wait().await?; continue; }
 ///     // ship the batch, then:
-///     reader.commit()?;
+///     reader.commit(reader.position())?;
 /// }
 /// # Ok(()) }
 /// ```
@@ -55,15 +64,10 @@ pub struct Reader {
     dir: PathBuf,
     watch: AsyncFd<OwnedFd>,
     position: Position,
+    /// What is known to be saved, and cleared away, since this was opened.
+    committed: Position,
     open: Option<(u64, File)>,
     ended: bool,
-}
-
-/// The next byte to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    segment: u64,
-    offset: u64,
 }
 
 impl Reader {
@@ -84,7 +88,7 @@ impl Reader {
         // SAFETY: the descriptor is owned by what is registered, and so open for as long as it is registered.
         let watch = unsafe { AsyncFd::register(watch) }.map_err(|error| failed("watch")(error.into()))?;
         let position = Position::load(dir).map_err(failed("read the position of"))?;
-        Ok(Self { dir: dir.to_owned(), watch, position, open: None, ended: false })
+        Ok(Self { dir: dir.to_owned(), watch, position, committed: Position::START, open: None, ended: false })
     }
 
     /// Reads what there is, whole records up to about `bytes_max` bytes (at least one record). Never waits.
@@ -95,17 +99,28 @@ impl Reader {
         let mut batch = Batch::default();
         let mut bytes = 0;
         while !self.ended && (bytes < bytes_max || batch.records.is_empty()) {
-            // Listed before the segment is read: what is read after a successor was seen is all there will ever be.
-            let successor = self.successor()?;
-            let consumed = self.read_chunk(&mut batch, successor.is_some())?;
-            bytes += consumed;
-            if consumed == 0 {
-                let Some(next) = successor else { break };
-                self.position = Position { segment: next, offset: 0 };
-                self.open = None;
+            match self.read_next(&mut batch) {
+                Ok(Some(consumed)) => bytes += consumed,
+                Ok(None) => break,
+                // What was read before it is not to be lost; the error comes again.
+                Err(_) if !batch.records.is_empty() => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(batch)
+    }
+
+    /// Reads one chunk, or goes on to the next segment; returns the bytes consumed, `None` when there is nothing more.
+    fn read_next(&mut self, batch: &mut Batch) -> Result<Option<usize>, SpoolError> {
+        // Listed before the segment is read: what is read after a successor was seen is all there will ever be.
+        let successor = self.successor()?;
+        let consumed = self.read_chunk(batch, successor.is_some())?;
+        if consumed == 0 {
+            let Some(next) = successor else { return Ok(None) };
+            self.position = Position { segment: next, offset: 0 };
+            self.open = None;
+        }
+        Ok(Some(consumed))
     }
 
     /// Waits until the shim has written something. May return without there being a new record.
@@ -122,19 +137,28 @@ impl Reader {
         Ok(())
     }
 
-    /// Everything read so far is safe elsewhere: it will not be read again, and segments that are done are deleted
+    /// Where the next record will be read.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Everything before `up_to` is safe elsewhere: it will not be read again, and segments that are done are deleted
     /// (which is what a blocked container waits for).
     ///
     /// # Errors
     /// The position cannot be saved (then everything since the last commit will be read again) or a segment not deleted.
-    pub fn commit(&mut self) -> Result<(), SpoolError> {
+    pub fn commit(&mut self, up_to: Position) -> Result<(), SpoolError> {
+        if up_to <= self.committed {
+            return Ok(());
+        }
         let dir = self.dir.as_path();
         let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
-        self.position.save(dir).map_err(failed("save the position in"))?;
+        up_to.save(dir).map_err(failed("save the position in"))?;
         let done = segments(dir).map_err(failed("list"))?;
-        for segment in done.into_iter().filter(|segment| *segment < self.position.segment) {
+        for segment in done.into_iter().filter(|segment| *segment < up_to.segment) {
             fs::remove_file(segment_path(dir, segment)).map_err(failed("delete a segment of"))?;
         }
+        self.committed = up_to;
         Ok(())
     }
 
@@ -183,9 +207,10 @@ impl Reader {
             at = MAGIC.len();
         }
         while let Decoded::Record(record, bytes) = decode(&chunk[at..]) {
+            let begin = Position { offset: self.position.offset + at as u64, ..self.position };
             at += bytes;
             self.ended = matches!(record, Record::End { .. });
-            batch.records.push(record);
+            batch.records.push((begin, record));
             if self.ended {
                 break;
             }
@@ -195,10 +220,13 @@ impl Reader {
 }
 
 impl Position {
+    /// A new spool's: segment 0 never exists.
+    const START: Self = Self { segment: 0, offset: 0 };
+
     fn load(dir: &Path) -> io::Result<Self> {
         let text = match fs::read_to_string(dir.join("position")) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { segment: 0, offset: 0 }),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::START),
             Err(error) => return Err(error),
         };
         let parsed = text

@@ -20,7 +20,7 @@ fn put(writer: &mut Writer, text: &str) {
 }
 
 fn texts(batch: &Batch) -> Vec<String> {
-    let text = |record: &Record| match record {
+    let text = |(_, record): &(Position, Record)| match record {
         Record::Line { bytes, .. } => String::from_utf8(bytes.clone()).unwrap(),
         Record::Gap { dropped, .. } => format!("gap {dropped}"),
         Record::End { dropped, .. } => format!("end {dropped}"),
@@ -35,7 +35,7 @@ async fn what_is_not_committed_is_read_again() {
     put(&mut writer, "one");
     let mut reader = Reader::open(dir.path()).unwrap();
     assert_eq!(texts(&reader.read(1000).unwrap()), ["one"]);
-    reader.commit().unwrap();
+    reader.commit(reader.position()).unwrap();
     put(&mut writer, "two");
     assert_eq!(texts(&reader.read(1000).unwrap()), ["two"]);
     // Killed before the commit.
@@ -61,10 +61,43 @@ async fn a_full_spool_is_emptied_by_commits() {
     assert_eq!(reader.read(100_000).unwrap().records.len(), written);
     writer.note_deletions();
     assert!(writer.must_block(), "read is not committed");
-    reader.commit().unwrap();
+    reader.commit(reader.position()).unwrap();
     writer.note_deletions();
     assert!(!writer.must_block());
     assert_eq!(segments(dir.path()).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_up_to_a_place_keeps_what_follows() {
+    let dir = TempDir::new().unwrap();
+    let mut writer = writer(dir.path(), true);
+    while !writer.must_block() {
+        put(&mut writer, &"x".repeat(100));
+    }
+    let mut reader = Reader::open(dir.path()).unwrap();
+    let (last, _) = reader.read(100_000).unwrap().records.pop().unwrap();
+    reader.commit(last).unwrap();
+    writer.note_deletions();
+    assert!(!writer.must_block());
+    assert_eq!(Reader::open(dir.path()).unwrap().read(100_000).unwrap().records.len(), 1);
+}
+
+#[tokio::test]
+async fn a_death_between_a_commit_and_its_deletions_leaves_the_spool_usable() {
+    let dir = TempDir::new().unwrap();
+    let mut writer = writer(dir.path(), true);
+    while !writer.must_block() {
+        put(&mut writer, &"x".repeat(100));
+    }
+    let mut reader = Reader::open(dir.path()).unwrap();
+    reader.read(100_000).unwrap();
+    let end = reader.position();
+    fs::write(dir.path().join("position"), format!("{} {}\n", end.segment, end.offset)).unwrap();
+    let mut reader = Reader::open(dir.path()).unwrap();
+    assert!(reader.read(100_000).unwrap().records.is_empty());
+    reader.commit(reader.position()).unwrap();
+    writer.note_deletions();
+    assert!(!writer.must_block());
 }
 
 #[tokio::test]
@@ -76,7 +109,7 @@ async fn a_gap_tells_where_and_how_much() {
     }
     let mut reader = Reader::open(dir.path()).unwrap();
     let kept = reader.read(100_000).unwrap().records.len();
-    reader.commit().unwrap();
+    reader.commit(reader.position()).unwrap();
     writer.note_deletions();
     put(&mut writer, "again");
     assert_eq!(texts(&reader.read(100_000).unwrap()), [format!("gap {}", 100 - kept), "again".to_owned()]);

@@ -35,8 +35,8 @@ async fn drain(dir: &Path, every: usize) -> Vec<Record> {
                 .unwrap();
             continue;
         }
-        all.extend(batch.records);
-        reader.commit().unwrap();
+        all.extend(batch.records.into_iter().map(|(_, record)| record));
+        reader.commit(reader.position()).unwrap();
         batches += 1;
         if batches % every == 0 && !reader.is_ended() {
             reader = Reader::open(dir).unwrap();
