@@ -18,6 +18,7 @@ pub mod json;
 mod operation;
 mod pattern;
 mod query;
+mod scalar_text;
 mod serve;
 mod service;
 mod shape;

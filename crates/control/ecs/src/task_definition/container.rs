@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
+use super::field_error::field_error;
 use super::{health_check, linux_parameters, logging, network, secret};
 use crate::name;
 
@@ -25,11 +26,6 @@ pub(super) struct Surroundings {
     pub task_memory: Option<i64>,
     /// Somebody may read secrets for the task.
     pub has_execution_role: bool,
-}
-
-/// A field of the container definition at `place` is wrong.
-pub(super) fn field_error(place: usize, field: &str, text: impl AsRef<str>) -> Error {
-    Error::client_exception(format!("containerDefinitions[{place}].{field}: {}", text.as_ref()))
 }
 
 /// Checks the container definitions of one task definition.

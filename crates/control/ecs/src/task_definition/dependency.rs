@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-use super::container::field_error;
+use super::field_error::field_error;
 
 /// Checks that what is needed is there, and that nothing waits for itself.
 pub(super) fn check(containers: &[api::ContainerDefinition]) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-use super::container::field_error;
+use super::field_error::field_error;
 
 /// Seconds, and a number: the API reference's ranges for HealthCheck.
 const INTERVAL: RangeInclusive<i32> = 5..=300;

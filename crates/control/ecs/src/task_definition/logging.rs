@@ -3,7 +3,7 @@
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-use super::container::field_error;
+use super::field_error::field_error;
 
 const AWSLOGS_OPTIONS: [&str; 10] = [
     "awslogs-create-group",

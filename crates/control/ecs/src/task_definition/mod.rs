@@ -5,6 +5,7 @@ mod container;
 mod defaults;
 mod dependency;
 mod fargate;
+mod field_error;
 pub mod handlers;
 mod health_check;
 mod linux_parameters;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
-use super::container::field_error;
+use super::field_error::field_error;
 
 /// Ports of one range.
 const RANGE_PORTS_MAX: i32 = 100;

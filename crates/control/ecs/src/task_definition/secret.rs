@@ -6,7 +6,7 @@ use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::Arn;
 
-use super::container::field_error;
+use super::field_error::field_error;
 
 const ENVIRONMENT_FILES_MAX: usize = 10;
 const SUFFIX: &str = ".env";

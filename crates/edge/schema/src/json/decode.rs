@@ -122,7 +122,7 @@ impl<'de, D: Deserializer<'de>> Decoder for JsonDecoder<'_, '_, D> {
                 }
                 TimestampFormat::Iso8601 | TimestampFormat::Rfc822 => {
                     let text = source.deserialize_string(Text)?;
-                    crate::codec::read_time(&text, format).ok_or_else(|| D::Error::custom("not a time"))
+                    crate::scalar_text::read_time(&text, format).ok_or_else(|| D::Error::custom("not a time"))
                 }
             }
         })

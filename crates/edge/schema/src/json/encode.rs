@@ -98,7 +98,7 @@ impl<S: Serializer> Encoder for JsonEncoder<S> {
     }
 
     fn double(&mut self, value: f64) {
-        self.write(|serializer| match crate::codec::name_of_non_finite(value) {
+        self.write(|serializer| match crate::scalar_text::name_of_non_finite(value) {
             Some(name) => serializer.serialize_str(name),
             None => serializer.serialize_f64(value),
         });
@@ -109,7 +109,7 @@ impl<S: Serializer> Encoder for JsonEncoder<S> {
         self.write(|serializer| match format {
             TimestampFormat::Default | TimestampFormat::UnixTimestamp => serializer.serialize_f64(value.as_secs_f64()),
             TimestampFormat::Iso8601 | TimestampFormat::Rfc822 => {
-                serializer.serialize_str(&crate::codec::write_time(value, format))
+                serializer.serialize_str(&crate::scalar_text::write_time(value, format))
             }
         });
     }

@@ -73,6 +73,6 @@ scalar!(Double, f64, "a number", {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<f64, E> {
-        crate::codec::non_finite_of_name(value).ok_or_else(|| E::invalid_type(Unexpected::Str(value), &self))
+        crate::scalar_text::non_finite_of_name(value).ok_or_else(|| E::invalid_type(Unexpected::Str(value), &self))
     }
 });

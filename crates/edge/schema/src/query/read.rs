@@ -144,7 +144,7 @@ impl Decoder for TreeDecoder<'_, '_> {
     fn double(&mut self) -> Result<f64, DecodeError> {
         let text = self.text()?;
         let finite = || text.parse().ok().filter(|number: &f64| number.is_finite());
-        let number = crate::codec::non_finite_of_name(text).or_else(finite);
+        let number = crate::scalar_text::non_finite_of_name(text).or_else(finite);
         let number = number.ok_or_else(|| self.malformed("a number is expected"))?;
         self.checks.double(self.shape, number);
         Ok(number)
@@ -152,7 +152,7 @@ impl Decoder for TreeDecoder<'_, '_> {
 
     fn timestamp(&mut self) -> Result<Timestamp, DecodeError> {
         let format = if let Kind::Timestamp(format) = self.shape.kind { format } else { TimestampFormat::Default };
-        crate::codec::read_time(self.text()?, format).ok_or_else(|| self.malformed("a time is expected"))
+        crate::scalar_text::read_time(self.text()?, format).ok_or_else(|| self.malformed("a time is expected"))
     }
 
     fn blob(&mut self) -> Result<Vec<u8>, DecodeError> {

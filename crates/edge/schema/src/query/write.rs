@@ -77,12 +77,12 @@ impl Encoder for FormEncoder<'_> {
     }
 
     fn double(&mut self, value: f64) {
-        self.field(&crate::codec::write_double(value));
+        self.field(&crate::scalar_text::write_double(value));
     }
 
     fn timestamp(&mut self, value: Timestamp) {
         let format = if let Kind::Timestamp(format) = self.shape.kind { format } else { TimestampFormat::Default };
-        self.field(&crate::codec::write_time(value, format));
+        self.field(&crate::scalar_text::write_time(value, format));
     }
 
     fn blob(&mut self, value: &[u8]) {

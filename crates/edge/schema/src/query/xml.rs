@@ -114,12 +114,12 @@ impl Encoder for XmlEncoder<'_> {
     }
 
     fn double(&mut self, value: f64) {
-        self.text(&crate::codec::write_double(value));
+        self.text(&crate::scalar_text::write_double(value));
     }
 
     fn timestamp(&mut self, value: Timestamp) {
         let format = if let Kind::Timestamp(format) = self.shape.kind { format } else { TimestampFormat::Default };
-        self.text(&crate::codec::write_time(value, format));
+        self.text(&crate::scalar_text::write_time(value, format));
     }
 
     fn blob(&mut self, value: &[u8]) {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::EngineError;
 use super::chunk::Span;
-use super::engine::Options;
 use super::files::{Files, sync_dir};
 use super::id::{GroupId, SegmentId, StreamId};
 use super::lazy::{Lazy, lock};
+use super::options::Options;
 use super::record::NewEvent;
 use super::stream::Stream;
 

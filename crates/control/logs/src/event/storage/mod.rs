@@ -25,15 +25,17 @@ mod footer;
 mod group;
 mod id;
 mod lazy;
+mod options;
 mod record;
 mod select;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{Engine, Options};
+pub use engine::Engine;
 pub use error::EngineError;
 pub use id::{GroupId, Position, StreamId};
+pub use options::Options;
 pub use record::NewEvent;
 pub use select::{Event, Order, Query, Streams};
 pub use stream::StreamStats;

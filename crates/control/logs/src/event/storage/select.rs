@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::EngineError;
 use super::chunk::{Chunk, Span, Summary};
-use super::engine::Options;
 use super::files::Files;
 use super::group::Group;
 use super::id::{Position, StreamId};
+use super::options::Options;
 use super::record::{self, Found};
 use super::stream::{Candidate, Stream};
 

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::chunk::{Chunk, Index, Span, Summary};
-use super::engine::Options;
 use super::files::Files;
 use super::id::{GroupId, SegmentId, StreamId};
 use super::lazy::lock;
+use super::options::Options;
 use super::record::{self, NewEvent};
 use super::{EngineError, footer};
 

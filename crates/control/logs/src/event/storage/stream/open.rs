@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::{Segments, Stream, write_footer};
 use crate::event::storage::chunk::{Index, Summary};
-use crate::event::storage::engine::Options;
 use crate::event::storage::files::Files;
 use crate::event::storage::id::{GroupId, SegmentId, StreamId};
+use crate::event::storage::options::Options;
 use crate::event::storage::record::{self, Found};
 use crate::event::storage::{EngineError, footer};
 
