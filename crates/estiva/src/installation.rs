@@ -11,7 +11,7 @@ use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
-use crate::command::up::SupervisorState;
+use crate::supervisor_state::SupervisorState;
 
 const DATA_DEFAULT: &str = "/var/lib/estiva";
 

@@ -9,6 +9,7 @@ mod owner;
 mod patience;
 mod progress;
 mod ready;
+mod supervisor_state;
 mod telemetry;
 
 use std::process::ExitCode;

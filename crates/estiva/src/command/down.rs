@@ -10,10 +10,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::up::{SupervisorState, control};
+use super::up::control;
 use crate::installation::{Installation, InstallationOptions};
 use crate::nodes::{NodeRecord, open_fleet, stop_tasks};
 use crate::patience::patiently;
+use crate::supervisor_state::SupervisorState;
 use crate::telemetry;
 
 /// Stop Estiva and its tasks

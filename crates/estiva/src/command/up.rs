@@ -21,7 +21,7 @@ mod part;
 mod relay;
 mod supervisor;
 
-pub use supervisor::{Supervisor, SupervisorState};
+pub use supervisor::Supervisor;
 
 /// Start a control plane and one node
 ///

@@ -24,8 +24,9 @@ use super::cors::{self, AllowedOrigins};
 use super::limits::Limits;
 use super::paths::{Handler, Paths, Route};
 use super::respond::{self, Failure};
-use super::services::{Found, Services, Tongue};
+use super::services::{Found, Services};
 use super::throttle::Throttle;
+use super::tongue::Tongue;
 use super::upgrade::{Handshake, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo, parameters};
 use crate::sigv4::{AuthError, Claim, Verifier};
 

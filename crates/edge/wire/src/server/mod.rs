@@ -12,6 +12,7 @@ mod paths;
 mod respond;
 mod services;
 mod throttle;
+mod tongue;
 mod upgrade;
 
 pub use body::{BodyError, ResponseBody, full, read_body};

@@ -5,7 +5,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::{BodyError, ResponseBody, full};
-use super::services::Tongue;
+use super::tongue::Tongue;
 use crate::sigv4::{AuthError, Dialect};
 
 /// The id of a request, in every answer: what a user quotes and the log knows.

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use estiva_schema::codec::{self, Codec};
 use estiva_schema::{ApiError, OperationSchema, Protocol, Service};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 
 use super::respond::api_error;
-use crate::sigv4::{Dialect, Scope, decode_query};
+use super::tongue::Tongue;
+use crate::sigv4::{Scope, decode_query};
 
 const TARGET: &str = "x-amz-target";
 
@@ -26,30 +26,11 @@ pub(super) struct Services {
     forms: Vec<Arc<dyn Service>>,
 }
 
-/// The way that errors and outputs are told to a client.
-#[derive(Clone, Copy)]
-pub(super) struct Tongue {
-    pub(super) codec: &'static dyn Codec,
-    pub(super) dialect: Dialect,
-}
-
 /// Where a request goes.
 #[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
     pub(super) service: &'a dyn Service,
     pub(super) operation: &'static OperationSchema,
-}
-
-impl Tongue {
-    /// What the node protocol's handshakes are answered in.
-    pub(super) fn json() -> Self {
-        Self::of(Protocol::AwsJson11)
-    }
-
-    fn of(protocol: Protocol) -> Self {
-        let dialect = if protocol == Protocol::Query { Dialect::Query } else { Dialect::Json };
-        Self { codec: codec::of(protocol), dialect }
-    }
 }
 
 impl Services {

@@ -1,12 +1,10 @@
 //! Keeps the server and the nodes' agents running, one process each.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::fcntl::Flock;
-use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -16,28 +14,7 @@ use super::node::Common;
 use super::nodes::Nodes;
 use super::part::{Part, Recipe};
 use crate::installation::{Installation, InstallationOptions};
-
-/// What `estiva up` writes about itself, for `down` and `status`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SupervisorState {
-    /// The supervisor's process.
-    pub pid: i32,
-    /// Where the endpoint listens.
-    pub endpoint: String,
-}
-
-impl SupervisorState {
-    /// What the `estiva up` that runs wrote; `None` if none does. One that was killed may have left its file.
-    pub fn load(file: &Path) -> Result<Option<Self>> {
-        match fs::read(file) {
-            Ok(json) => {
-                serde_json::from_slice(&json).map(Some).with_context(|| format!("{} is malformed", file.display()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
-        }
-    }
-}
+use crate::supervisor_state::SupervisorState;
 
 /// The server, the first node's agent and the further nodes, running.
 pub struct Supervisor {
