@@ -13,7 +13,7 @@ use crate::directory::{
     Directory, Temporary, file_names, modified, read_json, remove_file, touch, write_json, write_json_until_reboot,
 };
 use crate::error::{FileError, LeaseError, RemoveError};
-use crate::images::{Image, Source};
+use crate::image::{Image, Source};
 use crate::layers;
 use crate::reference::Reference;
 

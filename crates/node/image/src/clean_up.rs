@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, NameRecord, emptied};
 use crate::digest::Digest;
 use crate::directory::{Temporary, remove_file};
 use crate::error::{CleanUpError, FileError};
-use crate::images::Source;
+use crate::image::Source;
 
 /// Between being found and being leased an image is nobody's. No clean-up takes one that was used so recently.
 const BEFORE_LEASE: Duration = Duration::from_secs(60);

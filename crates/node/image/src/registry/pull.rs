@@ -8,7 +8,7 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use super::blob;
-use super::session::Session;
+use super::session::{ACCEPT_MANIFEST, Session};
 use crate::config::{ConfigFile, DOCUMENT_BYTES_MAX, Descriptor, Document, ImageConfig, Manifest, architecture};
 use crate::digest::Digest;
 use crate::directory::{Directory, Temporary, blocking};
@@ -22,8 +22,6 @@ use crate::progress::{Progress, Silent};
 const PARALLEL_LAYERS: usize = 3;
 /// How deep an index may be in an index.
 const NESTING_MAX: usize = 4;
-pub(super) const ACCEPT_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// A pull of one image.
 pub(crate) struct Pull<'a> {

@@ -12,12 +12,14 @@ use zeroize::Zeroizing;
 use super::auth::{self, Challenge};
 use super::client::{Credentials, Failure, Registry};
 use super::link_local::is_link_local_host;
-use super::pull::ACCEPT_MANIFEST;
 use crate::digest::Digest;
 use crate::error::PullError;
 use crate::limits::Limits;
 use crate::reference::Reference;
 
+/// The manifests that are understood.
+pub(super) const ACCEPT_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// Where a registry says which digest it answers with.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 const REDIRECTS_MAX: usize = 5;

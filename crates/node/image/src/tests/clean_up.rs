@@ -10,7 +10,7 @@ use super::*;
 use crate::catalog::Catalog;
 use crate::clean_up::{self, CleanUpPolicy, CleanedUp, Disk, FreeSpace, Kernel, Space};
 use crate::directory::Directory;
-use crate::images::{Image, PullPolicy};
+use crate::image::{Image, PullPolicy};
 use crate::layers::disk_bytes;
 use crate::progress::Silent;
 

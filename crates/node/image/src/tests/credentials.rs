@@ -6,7 +6,7 @@ use super::pull::{assert_nothing_left, credentials, layers, pull, told};
 use super::registry::{Content, Registry, Reply};
 use super::*;
 use crate::error::PullError;
-use crate::images::{Image, PullPolicy};
+use crate::image::{Image, PullPolicy};
 use crate::progress::Silent;
 
 /// Base64 of `me:one`, `me:two` and of nobody.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::ImageConfig;
 use crate::error::{ContentError, ImportError};
-use crate::images::{Image, PullPolicy, Source};
+use crate::image::{Image, PullPolicy, Source};
 use crate::progress::Silent;
 
 /// Two layers, the lower first.

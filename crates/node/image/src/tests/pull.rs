@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::registry::{Content, Registry, Reply};
 use super::*;
 use crate::error::{ContentError, PullError};
-use crate::images::{Image, PullPolicy, Source};
+use crate::image::{Image, PullPolicy, Source};
 use crate::progress::Silent;
 use crate::registry::Credentials;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{LeaseError, RemoveError};
-use crate::images::{Image, PullPolicy};
+use crate::image::{Image, PullPolicy};
 use crate::progress::Silent;
 
 fn layer(name: &str) -> Vec<u8> {

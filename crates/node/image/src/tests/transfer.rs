@@ -6,7 +6,7 @@ use super::pull::{assert_nothing_left, layers, pull, told};
 use super::registry::{Asked, Content, Registry, Reply};
 use super::*;
 use crate::error::{ContentError, PullError};
-use crate::images::PullPolicy;
+use crate::image::PullPolicy;
 use crate::limits::Limits;
 use crate::progress::Silent;
 

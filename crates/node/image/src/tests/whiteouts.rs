@@ -3,7 +3,7 @@
 use nix::mount::{MsFlags, mount, umount};
 
 use super::*;
-use crate::images::PullPolicy;
+use crate::image::PullPolicy;
 use crate::progress::Silent;
 
 /// Imports an image of these layers, the lowest first, mounts it, and looks.
