@@ -85,6 +85,10 @@ async fn submit(client: &estiva_wire::client::Client, request: &estiva_api_ecs::
             Err(error) if error.is_retryable() => {
                 debug!(error = &error as &dyn std::error::Error, "a task's state was not reported yet");
             }
+            // It has said nothing of the task: were this the end, nobody else would ever tell it.
+            Err(error) if error.is_unauthenticated() => {
+                warn!(error = &error as &dyn std::error::Error, "the control plane does not know the node by its key");
+            }
             Err(error) => {
                 let task = request.task.as_deref().unwrap_or_default();
                 warn!(task, error = &error as &dyn std::error::Error, "the control plane refused a task's state");
