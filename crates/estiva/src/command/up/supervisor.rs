@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Options;
 use super::control::{self, Control};
@@ -16,6 +17,9 @@ use super::node::Common;
 use super::nodes::Nodes;
 use super::part::{Part, Recipe};
 use crate::installation::{Installation, InstallationOptions};
+
+/// After somebody who wants something could not be heard.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What `estiva up` writes about itself, for `down` and `status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,13 +89,24 @@ impl Supervisor {
     pub async fn run(mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let nodes = self.nodes.clone();
+        let look_after = nodes.look_after();
+        tokio::pin!(look_after);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                never = &mut look_after => match never {},
                 kept = self.server.keep() => kept?,
                 kept = self.agent.keep() => kept?,
-                petitioner = self.control.accept() => drop(tokio::spawn(self.nodes.clone().attend(petitioner?))),
+                petitioner = self.control.accept() => match petitioner {
+                    Ok(petitioner) => drop(tokio::spawn(self.nodes.clone().attend(petitioner))),
+                    // For want of descriptors: nobody's containers are to pay for that.
+                    Err(error) => {
+                        warn!(%error, "a wish could not be heard");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
             }
         }
         info!("stopping; tasks run on");
