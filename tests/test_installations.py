@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 
@@ -105,6 +106,26 @@ def test_a_deregistered_node_registers_anew(new_installation):
     [again] = here.ecs.list_container_instances()["containerInstanceArns"]
     assert again != arn
     # What still runs of the former registration is none of the new one's.
+    eventually(lambda: not here.processes("shim"))
+
+
+def test_a_node_that_is_deregistered_while_it_is_away_registers_anew(new_installation):
+    here = new_installation()
+    [arn] = here.ecs.list_container_instances()["containerInstanceArns"]
+    here.register("held", [container(command=["sleep", "1000"], stopTimeout=2)])
+    [task] = here.run("held")
+    here.wait("RUNNING", task)
+    [agent] = here.processes("agent")
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        away = lambda: here.ecs.list_container_instances(filter="agentConnected == false")["containerInstanceArns"]
+        eventually(lambda: away() == [arn])
+        here.ecs.deregister_container_instance(containerInstance=arn, force=True)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    # It waits a minute: somebody wanted it away.
+    [again] = eventually(lambda: here.ecs.list_container_instances(filter="agentConnected == true")["containerInstanceArns"] or None, timeout=120)
+    assert again != arn and here.processes("agent") == [agent]
     eventually(lambda: not here.processes("shim"))
 
 
