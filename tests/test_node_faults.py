@@ -218,6 +218,20 @@ def test_a_task_is_stopped_although_that_cannot_be_kept(small_node):
     eventually(lambda: not traces(here)["tasks"])
 
 
+def test_an_agent_comes_back_to_a_full_disk(small_node):
+    here, small = small_node()
+    arn, before = steady(here)
+    small.fill()
+    small.use_up_inodes()
+    [agent] = here.processes("agent")
+    os.kill(agent, signal.SIGKILL)
+    eventually(lambda: here.processes("agent") not in ([], [agent]))
+    eventually(lambda: here.task(arn)["connectivity"] == "CONNECTED" and connected(here))
+    assert_untroubled(here, arn, before)
+    here.ecs.stop_task(task=arn)
+    assert here.wait("STOPPED", arn)["containers"][0].get("exitCode") == 137
+
+
 @pytest.fixture
 def frozen_node(tmp_path, image_files):
     """An installation whose node's file system can be made to keep every write waiting, and what does and undoes that."""

@@ -183,6 +183,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The control plane has a session with this agent: what becomes of the node's tasks is this agent's to tell.
+    pub fn admitted(&self) {
+        self.host.admitted.send_replace(true);
+    }
+
     /// Pulls an image that no task needs yet: its digest, or why it cannot be had.
     pub async fn pull(&self, image: &str) -> Result<String, String> {
         let pulled = self.host.images.ensure(image, self.host.pull_policy, None, &estiva_image::Silent).await;

@@ -20,6 +20,7 @@ pub(super) struct Reporter {
     cluster_arn: String,
     dir: TaskDir,
     known: watch::Receiver<KnownTask>,
+    admitted: watch::Receiver<bool>,
 }
 
 impl Reporter {
@@ -32,11 +33,17 @@ impl Reporter {
             cluster_arn: task.task_cluster_arn.clone(),
             dir,
             known,
+            admitted: host.admitted.subscribe(),
         })
     }
 
     /// Returns once the task's end was accepted, or once nobody can change its state any more.
     pub async fn run(mut self) {
+        // An agent over a copy of the node's directory, as of a machine that was cloned, does not find the node's containers, and
+        // would report their end. It has no session, as the node has one.
+        if self.admitted.wait_for(|admitted| *admitted).await.is_err() {
+            return;
+        }
         let mut reported = self.dir.reported();
         loop {
             let known = self.known.borrow_and_update().clone();

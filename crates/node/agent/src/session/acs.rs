@@ -71,6 +71,7 @@ impl AcsSession {
                     let Some(text) = text? else { return Ok(()) };
                     // Whoever sends has noted the connection: tasks can be placed here from now on.
                     if let Some(connected) = connected.take() {
+                        self.engine.admitted();
                         connected();
                     }
                     match ServerMessage::decode(&text) {
