@@ -55,6 +55,7 @@ pub(crate) async fn deregister(
         }
         let mut row = (*row).clone();
         row.status = ContainerInstanceStatus::Inactive;
+        row.inactive_since = Some(service.ambient.now());
         tx.delete::<ReservationRow>(&row.key());
         Ok(tx.put(row))
     });
