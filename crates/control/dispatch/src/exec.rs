@@ -49,7 +49,7 @@ struct Waiting {
 /// Whether the ends of a session have met.
 enum Meeting {
     /// This end was the first: both are its affair.
-    Begun(Socket, Socket),
+    Begun(Box<(Socket, Socket)>),
     /// The other end was there, and goes on with both.
     HandedOver,
     /// The other end did not come.
@@ -87,7 +87,7 @@ impl Exchange {
             receiver
         };
         match timeout(MEETING_WAIT, receiver).await {
-            Ok(Ok(other)) => Meeting::Begun(socket, other),
+            Ok(Ok(other)) => Meeting::Begun(Box::new((socket, other))),
             // Another has taken the place.
             Ok(Err(_)) => Meeting::HandedOver,
             Err(_) => {
@@ -157,7 +157,8 @@ async fn serve(sessions: &Sessions, id: &str, end: End, socket: Socket) {
     match sessions.exchange.meet(id, end, socket).await {
         Meeting::HandedOver => return,
         Meeting::Vain => info!(session = id, ?end, "a session is over before it began: the other end did not come"),
-        Meeting::Begun(one, other) => {
+        Meeting::Begun(sockets) => {
+            let (one, other) = *sockets;
             tokio::select! {
                 () = relay(one, other) => {}
                 () = sessions.closed() => {}

@@ -27,7 +27,8 @@ pub(crate) struct AcsSession {
     control_plane: ControlPlane,
     registration: Registration,
     engine: Engine,
-    /// The newest generation of work that was seen: a manifest that is not newer is dropped.
+    /// The newest generation of work that was seen in this connection: a manifest that is not newer is dropped. Of another
+    /// connection's nothing follows: a control plane whose store was restored counts from an earlier point.
     newest: i64,
     /// Work that writes to disk, however long that takes; it gives what is to be answered. One at a time.
     work: Option<JoinHandle<Option<AgentMessage>>>,
@@ -55,6 +56,7 @@ impl AcsSession {
         ];
         let mut connection = Connection::open(&self.control_plane, &endpoint, &query, SILENCE_MAX).await?;
         info!(endpoint, "connected to the control plane");
+        self.newest = 0;
         let mut connected = Some(connected);
         let mut waiting = VecDeque::new();
         loop {
@@ -101,7 +103,7 @@ impl AcsSession {
                 self.take_payload(payload);
                 Vec::new()
             }
-            ServerMessage::TaskManifest(manifest) => self.compare(manifest),
+            ServerMessage::TaskManifest(manifest) => self.compare(&manifest),
             ServerMessage::TaskStopVerificationAck(verified) => {
                 self.stop(verified.stop_tasks);
                 Vec::new()
@@ -179,7 +181,7 @@ impl AcsSession {
     }
 
     /// Names the tasks that run here though the manifest lacks them.
-    fn compare(&mut self, manifest: TaskManifest) -> Vec<AgentMessage> {
+    fn compare(&mut self, manifest: &TaskManifest) -> Vec<AgentMessage> {
         if manifest.timeline <= self.newest {
             debug!(timeline = manifest.timeline, newest = self.newest, "a manifest is out of date");
             return Vec::new();
