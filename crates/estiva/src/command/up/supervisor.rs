@@ -59,6 +59,9 @@ impl Supervisor {
     pub async fn start(installation: &InstallationOptions, here: &Installation, options: &Options) -> Result<Self> {
         let lock = here.lock().context("is Estiva up already?")?;
         let state = SupervisorState { pid: i32::try_from(std::process::id())?, endpoint: installation.endpoint() };
+        // In place of what one that was killed has left: whoever finds the lock taken goes by it.
+        let state_file = here.supervisor_file();
+        fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
         let socket = here.control_socket()?;
         let control = Control::open(&socket)?;
         let data = here.data().display().to_string();
@@ -80,8 +83,6 @@ impl Supervisor {
             settings: options.node.arguments(),
         };
         let nodes = Nodes::start(here, of_nodes).await?;
-        let state_file = here.supervisor_file();
-        fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
         Ok(Self { server, agent, nodes, control, state_file, socket, _lock: lock })
     }
 
