@@ -2,11 +2,12 @@
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from installation import eventually, shell
+from installation import BINARY, Installation, eventually, shell
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
@@ -61,3 +62,31 @@ def test_a_clock_that_is_set_changes_nothing(new_installation, clock):
     # It really was another clock.
     times = [event["at"] for event in history["events"]]
     assert times != sorted(times), os.environ["LD_PRELOAD"]
+
+
+def test_a_node_whose_clock_is_wrong_works_all_the_same(new_installation, tmp_path, image_files):
+    """It signs by the server's clock: by its own no call would be believed."""
+    here = new_installation()
+    node = Installation(tmp_path / "node")
+    node.estiva("image", "import", str(image_files["busybox"]))
+    keys = json.loads((here.data / "credentials.json").read_text())["node"]
+    environment = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": keys["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
+        "AWS_REGION": "us-east-1",
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME": "-3600",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    command = [BINARY, "--data", node.data, "agent", "--server", here.endpoint, "--external"]
+    agent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: len(here.ecs.list_container_instances(filter="agentConnected == true")["containerInstanceArns"]) == 2)
+        here.register("there", [shell("exit 8")], requiresCompatibilities=["EXTERNAL"])
+        [arn] = here.run("there", launchType="EXTERNAL")
+        assert here.wait("STOPPED", arn)["containers"][0]["exitCode"] == 8
+    finally:
+        agent.terminate()
+        assert agent.wait(timeout=20) == 0
+        node.down()

@@ -1,5 +1,9 @@
 """kill -9 of the control plane and of the agent: nothing is lost, nothing is doubled."""
 
+import json
+import os
+import signal
+import subprocess
 import threading
 import time
 
@@ -149,3 +153,22 @@ def test_a_killed_supervisor_leaves_nothing_that_hinders_the_next(new_installati
     here.up()
     assert here.wait("RUNNING", arn)["taskArn"] == arn
     here.stop(arn)
+
+
+def test_down_after_a_supervisor_was_killed_ends_nobody_else(new_installation):
+    """Its file stays, over reboots too, and another process may have its number by then."""
+    here = new_installation()
+    [supervisor] = here.processes("up")
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: not here.processes("up") and not here.processes("server") and not here.processes("agent"))
+    file = here.data / "up.json"
+    bystander = subprocess.Popen(["sleep", "1000"])
+    try:
+        file.write_text(json.dumps({**json.loads(file.read_text()), "pid": bystander.pid}))
+        here.estiva("down")
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+    here.up()
+    assert connected(here)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import stat
 import subprocess
 
@@ -106,6 +108,62 @@ def test_a_deregistered_node_registers_anew(new_installation):
     assert again != arn
     # What still runs of the former registration is none of the new one's.
     eventually(lambda: not here.processes("shim"))
+
+
+def test_a_node_that_is_deregistered_while_it_is_away_registers_anew(new_installation):
+    here = new_installation()
+    [arn] = here.ecs.list_container_instances()["containerInstanceArns"]
+    here.register("held", [container(command=["sleep", "1000"], stopTimeout=2)])
+    [task] = here.run("held")
+    here.wait("RUNNING", task)
+    [agent] = here.processes("agent")
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        away = lambda: here.ecs.list_container_instances(filter="agentConnected == false")["containerInstanceArns"]
+        eventually(lambda: away() == [arn])
+        here.ecs.deregister_container_instance(containerInstance=arn, force=True)
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    # It waits a minute: somebody wanted it away.
+    [again] = eventually(lambda: here.ecs.list_container_instances(filter="agentConnected == true")["containerInstanceArns"] or None, timeout=120)
+    assert again != arn and here.processes("agent") == [agent]
+    eventually(lambda: not here.processes("shim"))
+
+
+def test_a_copy_of_a_node_does_not_speak_for_it(new_installation, tmp_path, image_files):
+    """A machine that was cloned has the node's directory, and nothing that its tasks run in."""
+    here = new_installation()
+    node, clone = Installation(tmp_path / "node"), Installation(tmp_path / "clone")
+    node.estiva("image", "import", str(image_files["busybox"]))
+    keys = json.loads((here.data / "credentials.json").read_text())["node"]
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+    log = tmp_path / "log"
+
+    def agent(of, stderr):
+        return subprocess.Popen([BINARY, "--data", of.data, "agent", "--server", here.endpoint, "--external"], env=environment, stderr=stderr)
+
+    agents = [agent(node, subprocess.DEVNULL)]
+    try:
+        eventually(lambda: len(here.ecs.list_container_instances(filter="agentConnected == true")["containerInstanceArns"]) == 2)
+        here.register("original", [container(command=["sleep", "1000"], stopTimeout=2)], requiresCompatibilities=["EXTERNAL"])
+        [arn] = here.run("original", launchType="EXTERNAL")
+        here.wait("RUNNING", arn)
+        # What names the containers that run stays behind, as processes do.
+        left = shutil.ignore_patterns("images", "network", "task.json", "shim.json", "containers")
+        shutil.copytree(node.data, clone.data, ignore=left, symlinks=True)
+        with log.open("w") as stderr:
+            agents.append(agent(clone, stderr))
+        eventually(lambda: log.read_text().count("The container instance has a session") >= 3, timeout=60)
+        assert "the task's shim is gone" in log.read_text()
+        assert here.task(arn)["lastStatus"] == "RUNNING"
+        assert len(node.processes("shim")) == 1
+        here.stop(arn)
+    finally:
+        for running in agents:
+            running.terminate()
+        assert [running.wait(timeout=20) for running in agents] == [0, 0]
+        clone.down()
+        node.down()
 
 
 def test_help_teaches(new_installation):

@@ -206,6 +206,69 @@ def test_a_task_ends_and_is_reported_although_the_disk_is_full(small_node):
     eventually(lambda: not traces(here)["tasks"])
 
 
+def test_a_task_is_stopped_although_that_cannot_be_kept(small_node):
+    """It may be the very one that has filled the disk."""
+    here, small = small_node()
+    arn, _ = steady(here)
+    small.fill()
+    small.use_up_inodes()
+    here.ecs.stop_task(task=arn)
+    assert here.wait("STOPPED", arn)["containers"][0].get("exitCode") == 137
+    small.free()
+    eventually(lambda: not traces(here)["tasks"])
+
+
+def test_an_agent_comes_back_to_a_full_disk(small_node):
+    here, small = small_node()
+    arn, before = steady(here)
+    small.fill()
+    small.use_up_inodes()
+    [agent] = here.processes("agent")
+    os.kill(agent, signal.SIGKILL)
+    eventually(lambda: here.processes("agent") not in ([], [agent]))
+    eventually(lambda: here.task(arn)["connectivity"] == "CONNECTED" and connected(here))
+    assert_untroubled(here, arn, before)
+    here.ecs.stop_task(task=arn)
+    assert here.wait("STOPPED", arn)["containers"][0].get("exitCode") == 137
+
+
+@pytest.fixture
+def frozen_node(tmp_path, image_files):
+    """An installation whose node's file system can be made to keep every write waiting, and what does and undoes that."""
+    here = Installation(tmp_path / "data")
+    here.data.mkdir(mode=0o700)
+    place, image = here.data / "node", tmp_path / "disk"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    here.estiva("image", "import", str(image_files["busybox"]))
+    here.up()
+    yield here, lambda way: subprocess.run(["fsfreeze", way, place], check=True)
+    subprocess.run(["fsfreeze", "--unfreeze", place], capture_output=True)
+    here.down()
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_node_whose_disk_is_slow_is_not_taken_for_dead(frozen_node):
+    here, freeze = frozen_node
+    arn, before = steady(here)
+    here.register("patient", [shell("exit 6")])
+    freeze("--freeze")
+    [waiting] = here.run("patient")
+    # Longer than a node may be silent.
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        assert connected(here)
+        time.sleep(0.2)
+    assert here.task(waiting)["lastStatus"] in ("PROVISIONING", "PENDING")
+    freeze("--unfreeze")
+    assert here.wait("STOPPED", waiting)["containers"][0].get("exitCode") == 6
+    assert_untroubled(here, arn, before)
+    here.stop(arn)
+
+
 @pytest.fixture
 def small_installation(tmp_path, image_files):
     """An installation whose control plane has a small file system, and that file system."""

@@ -263,6 +263,29 @@ def test_in_network_mode_host_a_task_has_its_nodes_network(pair):
     assert nodes(here)[one]["address"] in "".join(lines)
 
 
+def test_firewalls_that_somebody_flushes_are_made_again(pair):
+    here, one, _ = pair
+    here.register("walled", [container(image="hello", memory=16, portMappings=[{"containerPort": 8080, "hostPort": 8081}], stopTimeout=2)])
+    [first] = set(here.ecs.list_container_instances()["containerInstanceArns"]) - set(pair[1:])
+    tasks = [start(here, "walled", arn) for arn in (first, one)]
+    at = [here.wait("RUNNING", task)["containers"][0]["networkBindings"][0]["bindIP"] for task in tasks]
+    name = nodes(here)[one]["name"]
+    within = ["nsenter", f"--net={here.run_dir}/nodes/{name}", "nft"]
+    tables = lambda *nft: sorted(line for line in run(*nft, "list", "tables").splitlines() if "estiva" in line)
+    of_host = lambda: [line for line in tables("nft") if hashlib.sha256(here.name.encode()).hexdigest()[:6] in line]
+    before = of_host(), tables(*within)
+    assert len(before[0]) == 3 and len(before[1]) == 2
+    run(*within, "flush", "ruleset")
+    for line in before[0]:
+        run("nft", "delete", *line.split())
+    eventually(lambda: (of_host(), tables(*within)) == before)
+    for ip in at:
+        with urllib.request.urlopen(f"http://{ip}:8081", timeout=10) as answer:
+            assert answer.status == 200
+    for task in tasks:
+        here.stop(task)
+
+
 def test_an_agent_that_is_killed_comes_back_and_nobody_else_notices(new_installation):
     here = new_installation()
     one, other = add(here, "--type", "t3.small", "--count", "2")

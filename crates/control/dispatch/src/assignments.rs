@@ -80,12 +80,11 @@ impl Assignments {
         batches
     }
 
-    /// The node could not take a payload: the keys of its tasks.
+    /// The node could not take a payload: the keys of those of its tasks of which that was not known.
     pub fn refuse(&mut self, message_id: &str) -> Vec<String> {
-        let refused = self.sent.iter().filter(|(_, sent)| sent.message_id == message_id);
-        let refused: Vec<String> = refused.map(|(key, _)| key.clone()).collect();
-        self.refused.extend(refused.iter().cloned());
-        refused
+        let sent = self.sent.iter().filter(|(_, sent)| sent.message_id == message_id);
+        let tasks: Vec<String> = sent.map(|(key, _)| key.clone()).collect();
+        tasks.into_iter().filter(|key| self.refused.insert(key.clone())).collect()
     }
 
     /// What the node could not take, once more, as far as it is still news.

@@ -22,11 +22,14 @@ use tracing::{debug, error, info};
 
 use crate::admission;
 use crate::sessions::Sessions;
+use crate::websocket::{Io, READ_BUFFER_BYTES};
 
 /// How long a stranger may take to show its token.
 const TOKEN_WAIT: Duration = Duration::from_secs(10);
 /// How long the first to come waits for the other.
 const MEETING_WAIT: Duration = Duration::from_secs(60);
+/// An end that takes nothing for so long is not there: what is under way is bounded by the protocol, and fits into sockets.
+const SEND_WAIT: Duration = Duration::from_secs(60);
 /// Callers' connections at one time, those that have shown no token yet included.
 const CALLERS_MAX: usize = 1000;
 
@@ -43,6 +46,16 @@ struct Waiting {
     socket: oneshot::Sender<Socket>,
 }
 
+/// Whether the ends of a session have met.
+enum Meeting {
+    /// This end was the first: both are its affair.
+    Begun(Box<(Socket, Socket)>),
+    /// The other end was there, and goes on with both.
+    HandedOver,
+    /// The other end did not come.
+    Vain,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Caller,
@@ -56,28 +69,32 @@ impl Default for Exchange {
 }
 
 impl Exchange {
-    /// The other end's socket, for the first who comes; the second one's is the first one's affair from then on.
-    async fn meet(&self, id: &str, end: End, socket: Socket) -> Option<(Socket, Socket)> {
+    /// Both ends' sockets, for the first who comes.
+    async fn meet(&self, id: &str, end: End, socket: Socket) -> Meeting {
         let receiver = {
             let mut waiting = self.lock();
             match waiting.remove(id) {
                 Some(other) if other.end != end => {
                     // It may have given up in this moment.
                     let _ = other.socket.send(socket);
-                    return None;
+                    return Meeting::HandedOver;
                 }
+                // The same end once more: whoever waited so far has been let go with this.
                 _ => {}
             }
             let (sender, receiver) = oneshot::channel();
             waiting.insert(id.to_owned(), Waiting { end, socket: sender });
             receiver
         };
-        let other = timeout(MEETING_WAIT, receiver).await;
-        if let Ok(Ok(other)) = other {
-            return Some((socket, other));
+        match timeout(MEETING_WAIT, receiver).await {
+            Ok(Ok(other)) => Meeting::Begun(Box::new((socket, other))),
+            // Another has taken the place.
+            Ok(Err(_)) => Meeting::HandedOver,
+            Err(_) => {
+                self.lock().remove(id);
+                Meeting::Vain
+            }
         }
-        self.lock().remove(id);
-        None
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
@@ -137,19 +154,25 @@ impl TokenUpgradeHandler for CallerEnd {
 }
 
 async fn serve(sessions: &Sessions, id: &str, end: End, socket: Socket) {
-    let Some((one, other)) = sessions.exchange.meet(id, end, socket).await else { return };
-    tokio::select! {
-        () = relay(one, other) => {}
-        () = sessions.closed() => {}
+    match sessions.exchange.meet(id, end, socket).await {
+        Meeting::HandedOver => return,
+        Meeting::Vain => info!(session = id, ?end, "a session is over before it began: the other end did not come"),
+        Meeting::Begun(sockets) => {
+            let (one, other) = *sockets;
+            tokio::select! {
+                () = relay(one, other) => {}
+                () = sessions.closed() => {}
+            }
+            info!(session = id, "a session is over");
+        }
     }
-    info!(session = id, "a session is over");
     if let Err(error) = exec_session::end(&sessions.store, id).await {
         debug!(session = id, error = &error as &dyn std::error::Error, "the session's row stays until the next start");
     }
 }
 
 /// Hands frames over until one end has enough.
-async fn relay(mut one: Socket, mut other: Socket) {
+async fn relay<S: Io>(mut one: WebSocketStream<S>, mut other: WebSocketStream<S>) {
     loop {
         let (message, to) = tokio::select! {
             message = one.next() => (message, &mut other),
@@ -157,7 +180,7 @@ async fn relay(mut one: Socket, mut other: Socket) {
         };
         match message {
             Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
-                if to.send(message).await.is_err() {
+                if !matches!(timeout(SEND_WAIT, to.send(message)).await, Ok(Ok(()))) {
                     break;
                 }
             }
@@ -174,5 +197,44 @@ async fn relay(mut one: Socket, mut other: Socket) {
 async fn socket(io: UpgradedIo) -> Socket {
     let limit = Some(FRAME_BYTES_MAX);
     let config = WebSocketConfig::default().max_message_size(limit).max_frame_size(limit);
+    let config = config.read_buffer_size(READ_BUFFER_BYTES);
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    /// The server's socket, and the stranger's.
+    async fn pair() -> (WebSocketStream<DuplexStream>, WebSocketStream<DuplexStream>) {
+        let (server, client) = tokio::io::duplex(1 << 12);
+        let server = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+        (server, WebSocketStream::from_raw_socket(client, Role::Client, None).await)
+    }
+
+    #[tokio::test]
+    async fn frames_go_both_ways_until_one_end_leaves() {
+        let ((one, mut caller), (other, mut node)) = (pair().await, pair().await);
+        let relaying = tokio::spawn(relay(one, other));
+        caller.send(Message::text("a question")).await.unwrap();
+        assert_eq!(node.next().await.unwrap().unwrap(), Message::text("a question"));
+        node.send(Message::text("an answer")).await.unwrap();
+        assert_eq!(caller.next().await.unwrap().unwrap(), Message::text("an answer"));
+        caller.close(None).await.unwrap();
+        assert!(node.next().await.unwrap().unwrap().is_close());
+        drop((caller, node));
+        relaying.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_does_not_read_does_not_hold_the_session_for_ever() {
+        let ((one, caller), (other, mut node)) = (pair().await, pair().await);
+        let relaying = tokio::spawn(relay(one, other));
+        let writing = tokio::spawn(async move { while node.send(Message::text("x".repeat(1000))).await.is_ok() {} });
+        relaying.await.unwrap();
+        writing.await.unwrap();
+        drop(caller);
+    }
 }

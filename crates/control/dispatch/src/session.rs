@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_agent_protocol::acs::{
-    AgentMessage, Heartbeat, ImagePulled, Notice, Payload, PullImage, ServerMessage, StartSession, TaskManifest,
+    AgentMessage, Heartbeat, ImagePulled, Nack, Notice, Payload, PullImage, ServerMessage, StartSession, TaskManifest,
     TaskStopVerification, TaskStopVerificationAck,
 };
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
@@ -224,16 +224,7 @@ impl Session {
             Ok(AgentMessage::HeartbeatAck(_) | AgentMessage::CredentialsAck(_)) => {}
             Ok(AgentMessage::Ack(ack)) => debug!(instance, message = ack.message_id, "acknowledged"),
             // At once it would be refused for the same reason: it is sent again with the next heartbeat.
-            Ok(AgentMessage::Nack(nack)) => {
-                warn!(instance, reason = nack.reason, "the node could not take its tasks; it is asked again");
-                let tasks = self.assignments.refuse(&nack.message_id);
-                let (store, now) = (self.sessions.store.clone(), self.sessions.feeds.ambient.now());
-                tokio::spawn(async move {
-                    if let Err(error) = note_refusal(&store, tasks, &nack.reason, now).await {
-                        error!(error = &error as &dyn std::error::Error, "why the node took no tasks was not stored");
-                    }
-                });
-            }
+            Ok(AgentMessage::Nack(nack)) => self.refused(nack),
             Ok(AgentMessage::ImagePulled(pulled)) => self.pulled(pulled),
             Ok(AgentMessage::TaskStopVerification(candidates)) => return Some(self.verify(candidates)),
             Err(error) => {
@@ -241,6 +232,22 @@ impl Session {
             }
         }
         None
+    }
+
+    fn refused(&mut self, nack: Nack) {
+        let Nack { message_id, reason, .. } = nack;
+        let tasks = self.assignments.refuse(&message_id);
+        // A node that repeats itself, or that refuses what it was not sent, makes no work.
+        if tasks.is_empty() {
+            return;
+        }
+        warn!(instance = self.instance.arn(), reason, "the node could not take its tasks; it is asked again");
+        let (store, now) = (self.sessions.store.clone(), self.sessions.feeds.ambient.now());
+        tokio::spawn(async move {
+            if let Err(error) = note_refusal(&store, tasks, &reason, now).await {
+                error!(error = &error as &dyn std::error::Error, "why the node took no tasks was not stored");
+            }
+        });
     }
 
     /// The pulls to begin: new ones, and, in a new session, those of which nothing was heard yet.
@@ -264,6 +271,10 @@ impl Session {
             ImagePullStatus::Pulled(image_digest)
         };
         let (store, instance) = (self.sessions.store.clone(), Arc::clone(&self.instance));
+        // What nobody waits for makes no work.
+        if !image_pull::is_pending(&store.view(), &instance, &pull_id) {
+            return;
+        }
         tokio::spawn(async move {
             if let Err(error) = image_pull::finish(&store, &instance, &pull_id, status).await {
                 error!(error = &error as &dyn std::error::Error, "what became of an image pull was not stored");

@@ -13,7 +13,7 @@ use estiva_ecs::image_pull::table::{ImagePullRow, ImagePullStatus};
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Row, Snapshot, Store, WatchError};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 /// ACS sessions at one time, and likewise TCS sessions; a node that comes later backs off.
@@ -31,7 +31,7 @@ pub(crate) struct Sessions {
     next_id: AtomicU64,
     newest_generation: AtomicI64,
     most: usize,
-    telemetry: Arc<Semaphore>,
+    telemetry: Mutex<BTreeMap<String, (u64, Arc<Notify>)>>,
     closed: watch::Sender<bool>,
 }
 
@@ -99,6 +99,24 @@ impl Drop for Seat {
     }
 }
 
+/// A TCS session's place among all: given up when it is dropped.
+pub(crate) struct TelemetrySeat {
+    sessions: Arc<Sessions>,
+    instance: String,
+    id: u64,
+    /// Another session of the instance has taken over.
+    pub superseded: Arc<Notify>,
+}
+
+impl Drop for TelemetrySeat {
+    fn drop(&mut self) {
+        let mut seats = lock(&self.sessions.telemetry);
+        if seats.get(&self.instance).is_some_and(|(id, _)| *id == self.id) {
+            seats.remove(&self.instance);
+        }
+    }
+}
+
 impl Inbox {
     /// Waits until there is something to look at, and takes it.
     pub async fn take(&self) -> Dirty {
@@ -128,7 +146,7 @@ impl Sessions {
             next_id: AtomicU64::new(1),
             newest_generation: AtomicI64::new(0),
             most: sessions_max,
-            telemetry: Arc::new(Semaphore::new(sessions_max)),
+            telemetry: Mutex::default(),
             closed: watch::Sender::new(false),
         }
     }
@@ -177,14 +195,24 @@ impl Sessions {
         lock(&self.by_instance).contains_key(instance)
     }
 
-    /// Whether there is room for one more TCS session.
-    pub fn has_room_for_telemetry(&self) -> bool {
-        self.telemetry.available_permits() > 0
+    /// Whether an instance may have a TCS session now.
+    pub fn has_room_for_telemetry(&self, instance: &str) -> bool {
+        let seats = lock(&self.telemetry);
+        seats.len() < self.most || seats.contains_key(instance)
     }
 
-    /// Held by a TCS session. `None` while there are too many.
-    pub fn enter_telemetry(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.telemetry).try_acquire_owned().ok()
+    /// A new TCS session of an instance takes over from its former one. `None` while there are too many.
+    pub fn enter_telemetry(self: &Arc<Self>, instance: &str) -> Option<TelemetrySeat> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let superseded = Arc::new(Notify::new());
+        let mut seats = lock(&self.telemetry);
+        if seats.len() >= self.most && !seats.contains_key(instance) {
+            return None;
+        }
+        if let Some((_, former)) = seats.insert(instance.to_owned(), (id, Arc::clone(&superseded))) {
+            former.notify_one();
+        }
+        Some(TelemetrySeat { sessions: Arc::clone(self), instance: instance.to_owned(), id, superseded })
     }
 
     /// A generation larger than any before it, those of former processes included: each change of the store is worth

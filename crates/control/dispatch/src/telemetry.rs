@@ -8,6 +8,7 @@ use estiva_agent_protocol::tcs::{self, Ack, AgentMessage, ContainerHealth, Heart
 use estiva_ecs::container_instance::table::ContainerInstanceRow;
 use estiva_ecs::task::health;
 use estiva_planning::lifecycle::HealthStatus;
+use estiva_store::Row;
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, warn};
@@ -25,19 +26,20 @@ pub(crate) struct Tcs(pub Arc<Sessions>);
 #[async_trait]
 impl UpgradeHandler for Tcs {
     async fn admit(&self, upgrade: &Upgrade) -> Result<(), Refusal> {
-        admission::instance(&self.0.store.view(), upgrade, "cluster", "containerInstance")?;
-        if self.0.has_room_for_telemetry() { Ok(()) } else { Err(admission::too_many()) }
+        let instance = admission::instance(&self.0.store.view(), upgrade, "cluster", "containerInstance")?;
+        if self.0.has_room_for_telemetry(&instance.key()) { Ok(()) } else { Err(admission::too_many()) }
     }
 
     async fn serve(&self, upgrade: Upgrade, io: UpgradedIo) {
-        // There was a moment ago; a node whose connection ends comes back.
-        let Some(_permit) = self.0.enter_telemetry() else { return };
+        // Both were so a moment ago, when the connection was admitted; a node whose connection ends comes back.
         let found = admission::instance(&self.0.store.view(), &upgrade, "cluster", "containerInstance");
         let Ok(instance) = found else { return };
+        let Some(seat) = self.0.enter_telemetry(&instance.key()) else { return };
         let arn = instance.arn();
         let mut socket = WebSocket::new(io).await;
         tokio::select! {
             () = self.0.closed() => {}
+            () = seat.superseded.notified() => debug!(instance = arn, "another telemetry session has taken over"),
             ended = self.listen(&mut socket, &instance) => match ended {
                 Ok(()) => debug!(instance = arn, "telemetry ended"),
                 Err(error) => debug!(instance = arn, error = &error as &dyn std::error::Error, "telemetry lost"),

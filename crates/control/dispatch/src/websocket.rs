@@ -17,7 +17,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(7);
 const UNANSWERED_MAX: u32 = 2;
 
 /// A connection has it all its life, and it is cleared before each read: thousands of nodes that say little have one each.
-const READ_BUFFER_BYTES: usize = 4 << 10;
+pub(crate) const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +61,15 @@ impl<S: Io> WebSocket<S> {
     /// The next text; `None` when the node has closed the connection. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<String>, SessionError> {
         loop {
-            let message = self.stream.next().await.transpose().map_err(Box::new)?;
+            let message = match self.stream.next().await.transpose().map_err(Box::new)? {
+                // Whoever leaves is not there any more.
+                None | Some(Message::Close(_)) => return Ok(None),
+                Some(message) => message,
+            };
             self.unanswered = 0;
             self.heard.send_modify(|count| *count = count.wrapping_add(1));
-            match message {
-                None | Some(Message::Close(_)) => return Ok(None),
-                Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
-                Some(_) => {}
+            if let Message::Text(text) = message {
+                return Ok(Some(text.as_str().to_owned()));
             }
         }
     }
@@ -129,6 +131,20 @@ mod tests {
             client.send(Message::text("here")).await.unwrap();
             assert_eq!(server.next().await.unwrap().as_deref(), Some("here"));
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_closes_the_connection_shows_no_sign_of_life() {
+        let (server, client) = tokio::io::duplex(1 << 16);
+        let heard = watch::Sender::new(0);
+        let mut server = WebSocket::heard_by(server, heard.clone()).await;
+        let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        client.send(Message::text("here")).await.unwrap();
+        client.close(None).await.unwrap();
+        assert_eq!(server.next().await.unwrap().as_deref(), Some("here"));
+        assert_eq!(*heard.borrow(), 1);
+        assert_eq!(server.next().await.unwrap(), None);
+        assert_eq!(*heard.borrow(), 1);
     }
 
     #[tokio::test]

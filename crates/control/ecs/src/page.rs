@@ -1,8 +1,11 @@
 //! Pages of lists: a token names the last row of the page before.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use estiva_api_ecs::Error;
+use estiva_store::Row;
 
 use crate::error::invalid;
 
@@ -42,6 +45,19 @@ impl Page {
         let token = page.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
         (page, token)
     }
+}
+
+/// Two lists in order of their key, as one.
+pub(crate) fn merged<R: Row>(
+    first: impl Iterator<Item = Arc<R>>,
+    second: impl Iterator<Item = Arc<R>>,
+) -> impl Iterator<Item = Arc<R>> {
+    let (mut first, mut second) = (first.peekable(), second.peekable());
+    std::iter::from_fn(move || match (first.peek(), second.peek()) {
+        (Some(one), Some(other)) if other.key() < one.key() => second.next(),
+        (Some(_), _) => first.next(),
+        (None, _) => second.next(),
+    })
 }
 
 fn decode(token: &str) -> Option<String> {

@@ -1,11 +1,13 @@
 //! `estiva down`: ends what `estiva up` started.
 
+use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use estiva_agent::AgentError;
 use nix::errno::Errno;
+use nix::fcntl::Flock;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,10 +30,7 @@ pub struct Options {
 /// Returns when everything has ended.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     let here = installation.open()?;
-    if let Some(state) = SupervisorState::load(&here.supervisor_file())? {
-        end(Pid::from_raw(state.pid))?;
-    }
-    let _lock = here.lock().context("Estiva is still up")?;
+    let _lock = end_supervisor(&here)?;
     // One that was killed may have left it.
     control::remove(&here.control_socket()?)?;
     if options.keep_tasks {
@@ -44,6 +43,18 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
     }
     Ok(())
+}
+
+/// Ends the `estiva up` that runs, if one does, and takes its place. Without one, a file that names a process is of an `up`
+/// that was killed, and the process is somebody else's by now.
+fn end_supervisor(here: &Installation) -> Result<Flock<File>> {
+    if let Ok(lock) = here.lock() {
+        return Ok(lock);
+    }
+    if let Some(state) = SupervisorState::load(&here.supervisor_file())? {
+        end(Pid::from_raw(state.pid))?;
+    }
+    here.lock().context("Estiva is still up")
 }
 
 /// Stops the tasks of the node that `up` itself brings.

@@ -13,6 +13,7 @@ mod fail_point;
 mod image_cleanup;
 mod instance_type;
 mod logs;
+mod network_watch;
 mod node;
 mod offline;
 mod options;

@@ -11,6 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::engine::{ControlPlane, Engine, Host};
 use crate::error::AgentError;
 use crate::image_cleanup;
+use crate::network_watch;
 use crate::options::Options;
 use crate::registration::{self, Registration};
 use crate::session::acs::AcsSession;
@@ -52,6 +53,7 @@ impl Agent {
             () = shutdown => Ok(()),
             never = self.endpoint.run(Arc::clone(&self.host), self.engine.clone(), self.control_plane.clone()) => match never {},
             never = image_cleanup::run(&self.options, &self.host) => match never {},
+            never = network_watch::run(&self.host.network) => match never {},
             result = self.serve(ready) => result,
         }
     }

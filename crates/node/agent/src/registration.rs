@@ -6,7 +6,7 @@ use std::{fs, io};
 use estiva_api_ecs::types as api;
 use estiva_api_ecs::{CreateCluster, DiscoverPollEndpoint, RegisterContainerInstance};
 use estiva_model::Region;
-use estiva_wire::client::{Client, ClientError};
+use estiva_wire::client::Client;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
@@ -14,6 +14,7 @@ use crate::capacity::{self, Capacity};
 use crate::engine::Host;
 use crate::error::AgentError;
 use crate::options::{Identity, Options};
+use crate::session::SessionError;
 
 const FILE_NAME: &str = "container-instance-arn";
 /// The resource of which each task takes one.
@@ -47,7 +48,9 @@ pub(crate) async fn register(options: &Options, host: &Host, client: &Client) ->
         match client.call::<RegisterContainerInstance>(&request).await {
             Ok(answer) => {
                 let arn = check(&request, answer)?;
-                write(&file, &arn)?;
+                if known.as_ref() != Some(&arn) {
+                    keep(&file, &arn).await;
+                }
                 info!(arn, cluster = options.cluster, "the node is registered");
                 return Ok(Registration { arn, cluster: options.cluster.clone() });
             }
@@ -75,13 +78,23 @@ pub(crate) async fn register(options: &Options, host: &Host, client: &Client) ->
     }
 }
 
+/// What the control plane says of a container instance, or of a cluster, that it does not have (any more).
+const UNKNOWN: [&str; 2] = ["ClientException", "ClusterNotFoundException"];
+
 /// Asks where the sessions connect to.
-pub(crate) async fn discover(client: &Client, registration: &Registration) -> Result<PollEndpoint, ClientError> {
+pub(crate) async fn discover(client: &Client, registration: &Registration) -> Result<PollEndpoint, SessionError> {
     let request = api::DiscoverPollEndpointRequest {
         cluster: Some(registration.cluster.clone()),
         container_instance: Some(registration.arn.clone()),
     };
-    let answer = client.call::<DiscoverPollEndpoint>(&request).await?;
+    let answer = match client.call::<DiscoverPollEndpoint>(&request).await {
+        // It was deregistered while nobody was connected, or the control plane has lost it.
+        Err(error) if error.code().is_some_and(|code| UNKNOWN.contains(&code)) => {
+            warn!(error = &error as &dyn std::error::Error, "the control plane does not know the container instance");
+            return Err(SessionError::Inactive);
+        }
+        answer => answer?,
+    };
     Ok(PollEndpoint { acs: answer.endpoint.unwrap_or_default(), tcs: answer.telemetry_endpoint.unwrap_or_default() })
 }
 
@@ -200,17 +213,80 @@ fn read(file: &Path) -> Result<Option<String>, AgentError> {
     }
 }
 
+/// Returns once it is on disk. A node that ended for want of room there would be a new one each time that it comes back.
+async fn keep(file: &Path, arn: &str) {
+    let mut backoff = Backoff::default();
+    while let Err(error) = write(file, arn) {
+        warn!(error = &error as &dyn std::error::Error, "the node begins when its registration can be kept");
+        backoff.wait().await;
+    }
+}
+
 fn write(file: &Path, arn: &str) -> Result<(), AgentError> {
     let temporary: PathBuf = file.with_extension("new");
     let written = fs::write(&temporary, format!("{arn}\n"))
         .and_then(|()| fs::File::open(&temporary)?.sync_data())
-        .and_then(|()| fs::rename(&temporary, file));
+        .and_then(|()| fs::rename(&temporary, file))
+        .and_then(|()| fs::File::open(file.parent().unwrap_or(file))?.sync_all());
     written.map_err(AgentError::io(file))
 }
 
 #[cfg(test)]
 mod tests {
+    use estiva_wire::sigv4::{Secret, SigningCredentials};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// What `discover` makes of an answer with this status and body.
+    async fn discovered(status: &str, body: &str) -> Result<PollEndpoint, SessionError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let credentials =
+            SigningCredentials { access_key_id: "a".to_owned(), secret: Secret::new("s"), session_token: None };
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(&endpoint, credentials, Region::default()).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let serve = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let registration = Registration { arn: "arn".to_owned(), cluster: "default".to_owned() };
+        tokio::join!(discover(&client, &registration), serve).0
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_the_control_plane_does_not_know_is_inactive() {
+        let refusal = |code: &str| format!(r#"{{"__type":"{code}","message":"no"}}"#);
+        for code in UNKNOWN {
+            let told = discovered("400 Bad Request", &refusal(code)).await;
+            assert!(matches!(told, Err(SessionError::Inactive)), "{code}");
+        }
+        for (status, code) in [("400 Bad Request", "AccessDeniedException"), ("500 Oh", "ServerException")] {
+            let told = discovered(status, &refusal(code)).await;
+            assert!(matches!(told, Err(SessionError::Discover(_))), "{code}");
+        }
+        let told = discovered("200 OK", r#"{"endpoint":"http://a/acs","telemetryEndpoint":"http://a/tcs"}"#).await;
+        assert_eq!(told.unwrap().acs, "http://a/acs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registration_waits_for_room_to_be_kept_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("not there yet").join(FILE_NAME);
+        let parent = file.parent().unwrap().to_owned();
+        let keeping = tokio::spawn({
+            let file = file.clone();
+            async move { keep(&file, "arn").await }
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert!(!keeping.is_finished());
+        fs::create_dir(parent).unwrap();
+        keeping.await.unwrap();
+        assert_eq!(read(&file).unwrap().as_deref(), Some("arn"));
+    }
 
     #[test]
     fn task_slots_are_a_resource_where_there_are_any() {

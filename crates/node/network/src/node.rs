@@ -148,6 +148,19 @@ impl NodeNetwork {
         self.exclusively(Engine::repair).await
     }
 
+    /// Makes again what was damaged, and returns the damage that there was. As long as nobody touches the firewall it costs one
+    /// question to the kernel, so it can be called every few seconds.
+    ///
+    /// # Errors
+    /// Whatever the kernel refuses.
+    pub async fn mend(&self) -> Result<Vec<Fault>, Error> {
+        let engine = Arc::clone(&self.engine);
+        if blocking("node".to_owned(), move || engine.looks_whole()).await? {
+            return Ok(Vec::new());
+        }
+        self.exclusively(Engine::mend).await
+    }
+
     /// Removes everything of this installation from the kernel, all tasks included. The network is of no use then,
     /// until [`repair`](Self::repair) or a new [`open`](Self::open).
     ///

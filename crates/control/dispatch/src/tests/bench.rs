@@ -9,7 +9,7 @@ use estiva_agent_protocol::{ACS_PATH, TCS_PATH};
 use estiva_api_ecs::Ecs;
 use estiva_ecs::container_instance::table::ConnectionRow;
 use estiva_ecs::{EcsService, Options};
-use estiva_model::{AccountId, Ambient, Arn, Caller, Principal, Region};
+use estiva_model::{AccountId, Ambient, Arn, Caller, Principal, Region, Timestamp};
 use estiva_schema::{ApiError, Authorizer, Request, json as codec};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
@@ -183,7 +183,7 @@ impl Bench {
         let credentials =
             SigningCredentials { access_key_id: name.to_owned(), secret: Secret::new(SECRET), session_token: None };
         let url = format!("ws://{}{path}?{query}", self.address);
-        let request = signed_upgrade_request(&url, &credentials, Region::DEFAULT).unwrap();
+        let request = signed_upgrade_request(&url, &credentials, Region::DEFAULT, Timestamp::now()).unwrap();
         let stream = TcpStream::connect(self.address).await.unwrap();
         match client_async(request, stream).await {
             Ok((socket, _)) => Ok(Node { socket, seen: 0 }),

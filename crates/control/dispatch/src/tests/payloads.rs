@@ -183,9 +183,10 @@ async fn what_a_node_could_not_take_is_sent_once_more() {
     let all = Dirty { all: true, ..Dirty::default() };
     let sent = account.news(&bench.store.view(), &all);
     assert_eq!(sent.len(), 2);
-    account.refuse("of no payload");
+    assert!(account.refuse("of no payload").is_empty());
     assert!(account.retry(&bench.store.view()).is_empty());
-    account.refuse(&sent[1].message_id);
+    assert_eq!(account.refuse(&sent[1].message_id).len(), 2);
+    assert!(account.refuse(&sent[1].message_id).is_empty(), "a node that repeats itself says nothing new");
     // One of them has ended since.
     let ended = sent[1].tasks[0].arn.clone();
     bench.report("a", &ended, "STOPPED").await;

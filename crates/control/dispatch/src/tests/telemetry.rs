@@ -58,3 +58,15 @@ async fn closing_ends_the_session() {
     bench.dispatch.close();
     node.ended().await;
 }
+
+#[tokio::test]
+async fn a_node_has_one_telemetry_session() {
+    let bench = Bench::new().await;
+    let arn = bench.register("a").await;
+    let query = format!("containerInstance={}", escape(&arn));
+    let former = bench.open("a", TCS_PATH, &query).await.unwrap();
+    let mut current = bench.open("a", TCS_PATH, &query).await.unwrap();
+    former.ended().await;
+    current.write(AgentMessage::PublishHealth(PublishHealth::default()).encode()).await;
+    assert_eq!(answer(&mut current).await, "AckPublishHealth");
+}

@@ -16,7 +16,7 @@ use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
 use crate::failure::{self, failure};
-use crate::page::Page;
+use crate::page::{Page, merged};
 use crate::scope::Scope;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
 use crate::task::{self, Stop};
@@ -45,9 +45,8 @@ pub(crate) async fn deregister(
         let row = find(tx, &scope, &cluster.name, &input.container_instance)?;
         let row = row.filter(|row| row.status != ContainerInstanceStatus::Inactive).ok_or_else(not_found)?;
         authorise(&caller, &row)?;
-        let tasks: Vec<Arc<TaskRow>> = tx.index::<TaskRow>(BY_CONTAINER_INSTANCE, &row.key()).collect();
-        let live: Vec<_> =
-            tasks.into_iter().filter(|row| task::status_of(tx, row) != Some(TaskStatus::Stopped)).collect();
+        let tasks = tx.index::<TaskRow>(BY_CONTAINER_INSTANCE, &row.key());
+        let live: Vec<_> = tasks.filter(|row| task::status_of(tx, row) != Some(TaskStatus::Stopped)).collect();
         if !live.is_empty() && input.force != Some(true) {
             return Err(invalid("Found running tasks on the instance."));
         }
@@ -56,6 +55,7 @@ pub(crate) async fn deregister(
         }
         let mut row = (*row).clone();
         row.status = ContainerInstanceStatus::Inactive;
+        row.inactive_since = Some(service.ambient.now());
         tx.delete::<ReservationRow>(&row.key());
         Ok(tx.put(row))
     });
@@ -107,19 +107,6 @@ pub(crate) fn list(
     };
     let arns = rows.iter().map(|row| row.arn()).collect();
     Ok(api::ListContainerInstancesResponse { container_instance_arns: Some(arns), next_token })
-}
-
-/// Two lists in order of their key, as one.
-fn merged(
-    first: impl Iterator<Item = Arc<ContainerInstanceRow>>,
-    second: impl Iterator<Item = Arc<ContainerInstanceRow>>,
-) -> impl Iterator<Item = Arc<ContainerInstanceRow>> {
-    let (mut first, mut second) = (first.peekable(), second.peekable());
-    std::iter::from_fn(move || match (first.peek(), second.peek()) {
-        (Some(one), Some(other)) if other.key() < one.key() => second.next(),
-        (Some(_), _) => first.next(),
-        (None, _) => second.next(),
-    })
 }
 
 pub(crate) async fn update_state(

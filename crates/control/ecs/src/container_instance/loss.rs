@@ -13,7 +13,7 @@ use estiva_planning::lifecycle::{DesiredStatus, StopCode, TaskStatus};
 use estiva_reconcile::{Controller, Pass, Step};
 use estiva_store::{Change, Snapshot};
 
-use super::table::ConnectionRow;
+use super::table::{ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus};
 use crate::task::end::{self, Stop};
 use crate::task::status_of;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
@@ -40,16 +40,25 @@ impl Controller for LossController {
     }
 
     fn load(&mut self, view: &Snapshot, now: Timestamp) -> Vec<String> {
-        let away = view.scan::<ConnectionRow>("").filter(|row| !row.connected);
-        self.away = away.map(|row| (row.instance.clone(), row.changed_at.min(now))).collect();
+        // Since when a row says that an agent is away is of no use: while no control plane was there, none could come back.
+        let former = std::mem::take(&mut self.away);
+        let away = view.scan::<ConnectionRow>("").filter(|row| !row.connected && is_registered(view, &row.instance));
+        let since = |key: &str| former.get(key).copied().unwrap_or(now);
+        self.away = away.map(|row| (row.instance.clone(), since(&row.instance))).collect();
         self.away.keys().cloned().collect()
     }
 
-    fn observe(&mut self, _: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+    fn observe(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+        if let Some(instance) = change.row::<ContainerInstanceRow>() {
+            if instance.after.is_none_or(|row| row.status == ContainerInstanceStatus::Inactive) {
+                self.away.remove(&*change.key);
+            }
+            return Vec::new();
+        }
         let Some(connection) = change.row::<ConnectionRow>() else { return Vec::new() };
         let key = change.key.to_string();
         match connection.after {
-            Some(row) if !row.connected => {
+            Some(row) if !row.connected && is_registered(view, &key) => {
                 self.away.entry(key.clone()).or_insert(now);
                 vec![key]
             }
@@ -95,6 +104,12 @@ impl Controller for LossController {
         });
         Pass { step: Some(step), again_at: None }
     }
+}
+
+/// Whether it is waited for at all: a deregistered instance has no tasks.
+fn is_registered(view: &Snapshot, instance: &str) -> bool {
+    let row = view.get::<ContainerInstanceRow>(instance);
+    row.is_some_and(|row| row.status != ContainerInstanceStatus::Inactive)
 }
 
 /// The tasks of services that are to run on a container instance.

@@ -2,6 +2,7 @@
 
 pub mod handlers;
 pub(crate) mod loss;
+mod oblivion;
 mod poll_endpoint;
 mod reference;
 mod register;
@@ -12,6 +13,7 @@ pub mod table;
 pub(crate) mod tests;
 mod view;
 
+pub(crate) use oblivion::forget_inactive;
 pub(crate) use reference::{authorise, find, in_status};
 pub(crate) use reservation::{moved, reserve};
 pub(crate) use selection::{is_true_of, parse as parse_expression};

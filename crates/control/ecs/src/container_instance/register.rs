@@ -116,6 +116,7 @@ impl Offer {
             tags: self.tags.clone(),
             registered_at: ambient.now(),
             registered_by: caller.arn(),
+            inactive_since: None,
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct ContainerInstanceRow {
     pub registered_at: Timestamp,
     /// Who registered it: only the same principal or the account's owner speaks for it.
     pub registered_by: String,
+    /// When it was deregistered.
+    #[serde(default)]
+    pub inactive_since: Option<Timestamp>,
 }
 
 /// An attribute of a container instance.
@@ -73,6 +76,8 @@ impl ContainerInstanceStatus {
 
 /// All container instances of a cluster in a status.
 pub const BY_CLUSTER_STATUS: &str = "cluster_status";
+/// The instances of all clusters that are deregistered; the value is empty.
+pub const BY_INACTIVE: &str = "inactive";
 /// The instances that also serve as Fargate capacity of their scope.
 pub const BY_FARGATE: &str = "fargate";
 
@@ -102,6 +107,9 @@ impl Row for ContainerInstanceRow {
         let mut indexes = vec![(BY_CLUSTER_STATUS, self.scope.key(&[&self.cluster, self.status.as_str()]))];
         if self.status == ContainerInstanceStatus::Active && self.attribute(FARGATE_ATTRIBUTE).is_some() {
             indexes.push((BY_FARGATE, self.scope.key(&[])));
+        }
+        if self.status == ContainerInstanceStatus::Inactive {
+            indexes.push((BY_INACTIVE, String::new()));
         }
         indexes
     }

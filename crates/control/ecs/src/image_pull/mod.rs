@@ -10,7 +10,7 @@ use estiva_api_estiva::Error;
 use estiva_api_estiva::types as api;
 use estiva_model::hex_id;
 use estiva_schema::Request;
-use estiva_store::{Row, Store, StoreError, UpdateError};
+use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 
 use crate::EcsService;
 use crate::cluster;
@@ -110,6 +110,12 @@ fn node(row: &ImagePullRow) -> api::NodePull {
     };
     let container_instance_arn = row.container_instance_arn.clone();
     api::NodePull { container_instance_arn, status: status.to_owned(), reason, image_digest }
+}
+
+/// Whether the pull is under way on the instance.
+pub fn is_pending(view: &Snapshot, instance: &ContainerInstanceRow, id: &str) -> bool {
+    let row = view.get::<ImagePullRow>(&table::key(&instance.scope, id, &instance.key()));
+    row.is_some_and(|row| row.status == ImagePullStatus::Pending)
 }
 
 /// Takes a node's word on what became of a pull.

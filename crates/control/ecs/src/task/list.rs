@@ -8,10 +8,13 @@ use estiva_planning::lifecycle::DesiredStatus;
 use estiva_schema::Request;
 use estiva_store::Row;
 
-use super::table::{BY_CLUSTER_DESIRED, BY_CONTAINER_INSTANCE, BY_FAMILY, BY_GROUP, BY_STARTED_BY, TaskRow};
+use super::table::{
+    BY_CLUSTER_DESIRED, BY_CONTAINER_INSTANCE, BY_FAMILY, BY_FORMER_CONTAINER_INSTANCE, BY_GROUP, BY_STARTED_BY,
+    TaskRow,
+};
 use crate::EcsService;
 use crate::error::invalid;
-use crate::page::Page;
+use crate::page::{Page, merged};
 use crate::scope::Scope;
 use crate::{cluster, container_instance, service};
 
@@ -63,8 +66,14 @@ pub(crate) fn list(
             && input.started_by.as_ref().is_none_or(|by| row.started_by.as_ref() == Some(by))
             && launch_type.is_none_or(|launch_type| launch_type == row.launch_type)
     };
-    let rows = view.index_from::<TaskRow>(index, &value, &page.after).filter(passes);
-    let (rows, next_token) = page.cut(rows, |row| row.key());
+    let key = |row: &Arc<TaskRow>| row.key();
+    let rows = view.index_from::<TaskRow>(index, &value, &page.after);
+    let (rows, next_token) = if instance.is_some() && desired == DesiredStatus::Stopped {
+        let ended = view.index_from::<TaskRow>(BY_FORMER_CONTAINER_INSTANCE, &value, &page.after);
+        page.cut(merged(rows, ended).filter(passes), key)
+    } else {
+        page.cut(rows.filter(passes), key)
+    };
     Ok(answer(&rows, next_token))
 }
 

@@ -9,6 +9,7 @@ use estiva_store::{Row, Snapshot, Tx};
 use super::protection::TaskProtectionRow;
 use super::table::{BY_MINUTE, BY_TASK_DEFINITION, ClientTokenRow, TaskRow, TaskStatusRow, minute_of, minute_value};
 use crate::EcsService;
+use crate::container_instance;
 use crate::error;
 use crate::service;
 use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
@@ -39,7 +40,9 @@ pub(crate) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<
     let minutes = i64::try_from(ecs.options.task_retention.as_secs() / 60).unwrap_or(i64::MAX);
     let until = now.saturating_sub(minutes);
     forget(ecs, from, until).await?;
-    service::forget_inactive(ecs, Timestamp(until.saturating_mul(60_000))).await?;
+    let before = Timestamp(until.saturating_mul(60_000));
+    service::forget_inactive(ecs, before).await?;
+    container_instance::forget_inactive(ecs, before).await?;
     Ok(from.max(until))
 }
 

@@ -64,8 +64,8 @@ pub struct TaskRow {
     pub network_interface: Option<NetworkInterface>,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// Whether it has not ended.
-    #[serde(default)]
+    /// Whether it has not ended. Of a task that an earlier version knew it is not known: its status tells.
+    #[serde(default = "not_known_to_have_ended")]
     pub is_live: bool,
     /// How long it may run.
     #[serde(default)]
@@ -79,6 +79,10 @@ pub struct TaskRow {
     /// What the images of its containers stand for, by container, so that a deployment's tasks are all of the same images.
     #[serde(default)]
     pub image_digests: BTreeMap<String, String>,
+}
+
+fn not_known_to_have_ended() -> bool {
+    true
 }
 
 /// The elastic network interface of a task.
@@ -119,8 +123,10 @@ pub struct TaskStatusRow {
 
 /// All tasks of a cluster with a desired status.
 pub const BY_CLUSTER_DESIRED: &str = "cluster_desired";
-/// All tasks on a container instance.
+/// The tasks on a container instance that have not ended.
 pub const BY_CONTAINER_INSTANCE: &str = "container_instance";
+/// The tasks that have ended on a container instance: apart, because only ListTasks wants them and they soon are the most.
+pub const BY_FORMER_CONTAINER_INSTANCE: &str = "former_container_instance";
 /// All tasks of a family in a cluster.
 pub const BY_FAMILY: &str = "family";
 /// All tasks of a cluster with a startedBy.
@@ -147,7 +153,10 @@ impl Row for TaskRow {
         let scope = &self.scope;
         let mut indexes = vec![
             (BY_CLUSTER_DESIRED, scope.key(&[&self.cluster, self.desired_status.as_str()])),
-            (BY_CONTAINER_INSTANCE, self.container_instance_key()),
+            (
+                if self.is_live { BY_CONTAINER_INSTANCE } else { BY_FORMER_CONTAINER_INSTANCE },
+                self.container_instance_key(),
+            ),
             (BY_FAMILY, scope.key(&[&self.cluster, &self.family])),
             (BY_GROUP, scope.key(&[&self.cluster, &self.group])),
             (

@@ -44,6 +44,11 @@ async fn rows_of_the_first_version_are_read() {
     });
     update.await.unwrap();
     assert_eq!(bench.task(&task).await["lastStatus"], "PENDING");
+    let instance = bench.task(&task).await["containerInstanceArn"].clone();
+    let input = json!({ "containerInstance": instance });
+    let refused = bench.deregister_container_instance(&owner(), input.clone()).await;
+    assert!(refused.is_err(), "its node still has it");
+    assert_eq!(bench.list_tasks(&owner(), input).await.unwrap()["taskArns"], json!([task]));
     bench.report("a", &task, json!({ "status": "RUNNING" })).await.unwrap();
     let cluster = bench.describe_clusters(&owner(), json!({})).await.unwrap()["clusters"][0].clone();
     assert_eq!((&cluster["runningTasksCount"], &cluster["capacityProviders"]), (&json!(1), &json!([])));

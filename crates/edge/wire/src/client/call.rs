@@ -1,5 +1,6 @@
 //! One call of an operation: encode, sign, send, decode.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 
+use super::clock::Offset;
 use super::error::{ClientError, ServiceError};
 use super::transport::{Transport, TransportError};
 use crate::sigv4::{Signable, SigningCredentials, sign_headers};
@@ -19,7 +21,8 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// A client of the AWS APIs behind one endpoint. Cheap to clone; clones share connections.
 ///
-/// It does not retry: see [`ClientError::is_retryable`].
+/// It does not retry: see [`ClientError::is_retryable`]. There is one exception: a signature that is refused where the
+/// service's clock is far from this machine's is made anew by the service's clock.
 #[derive(Clone)]
 pub struct Client {
     transport: Transport,
@@ -27,6 +30,7 @@ pub struct Client {
     credentials: SigningCredentials,
     region: Region,
     timeout: Duration,
+    clock: Arc<Offset>,
 }
 
 /// An endpoint that no client can be made for.
@@ -50,7 +54,8 @@ impl Client {
             _ => return Err(EndpointError::Url(endpoint.to_owned())),
         };
         let transport = Transport::new(tls).map_err(EndpointError::TrustStore)?;
-        Ok(Self { transport, endpoint: uri, credentials, region, timeout: TIMEOUT })
+        let clock = Arc::default();
+        Ok(Self { transport, endpoint: uri, credentials, region, timeout: TIMEOUT, clock })
     }
 
     /// The same client with another time limit for each call, from connecting to the answer's end.
@@ -60,18 +65,20 @@ impl Client {
         self
     }
 
+    /// The time by the service's clock, as far as it is known to be another than this machine's.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Calls one operation.
     pub async fn call<Op: Operation>(&self, input: &Op::Input) -> Result<Op::Output, ClientError> {
         let operation = Op::SCHEMA.name;
-        let invalid = |source: TransportError| ClientError::Request { operation, source };
         let codec = codec::of(Op::SERVICE.protocol);
-        let body = codec.encode_input(Op::SERVICE, Op::SCHEMA, input);
-        let request = self.request::<Op>(body.into()).map_err(|error| invalid(error.into()))?;
-        let endpoint = || self.endpoint.to_string();
-        let response = tokio::time::timeout(self.timeout, self.transport.send(request))
-            .await
-            .map_err(|_| ClientError::TimedOut { operation, endpoint: endpoint(), timeout: self.timeout })?
-            .map_err(|source| ClientError::Transport { operation, endpoint: endpoint(), source })?;
+        let body = Bytes::from(codec.encode_input(Op::SERVICE, Op::SCHEMA, input));
+        let mut response = self.send::<Op>(body.clone()).await?;
+        if is_refused(codec, &response, operation) && self.clock.learn(&response) {
+            response = self.send::<Op>(body).await?;
+        }
         if !response.status().is_success() {
             return Err(ClientError::Service { operation, error: service_error(codec, &response) });
         }
@@ -80,6 +87,17 @@ impl Client {
             .decode_output(Op::SCHEMA, response.body(), &mut output)
             .map_err(|error| ClientError::Answer { operation, message: error.to_string() })?;
         Ok(output)
+    }
+
+    async fn send<Op: Operation>(&self, body: Bytes) -> Result<Response<Bytes>, ClientError> {
+        let operation = Op::SCHEMA.name;
+        let invalid = |source: TransportError| ClientError::Request { operation, source };
+        let request = self.request::<Op>(body).map_err(|error| invalid(error.into()))?;
+        let endpoint = || self.endpoint.to_string();
+        tokio::time::timeout(self.timeout, self.transport.send(request))
+            .await
+            .map_err(|_| ClientError::TimedOut { operation, endpoint: endpoint(), timeout: self.timeout })?
+            .map_err(|source| ClientError::Transport { operation, endpoint: endpoint(), source })
     }
 
     fn request<Op: Operation>(&self, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -98,7 +116,7 @@ impl Client {
             body: &body,
             region: self.region.as_str(),
             service: schema.signing_name,
-            now: Timestamp::now(),
+            now: self.now(),
         };
         sign_headers(&signable, &self.credentials, &mut headers)?;
         let mut request = Request::new(Full::new(body));
@@ -107,6 +125,11 @@ impl Client {
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+fn is_refused(codec: &dyn Codec, response: &Response<Bytes>, operation: &'static str) -> bool {
+    !response.status().is_success()
+        && ClientError::Service { operation, error: service_error(codec, response) }.is_unauthenticated()
 }
 
 fn service_error(codec: &dyn Codec, response: &Response<Bytes>) -> ServiceError {

@@ -64,7 +64,24 @@ pub struct ServiceError {
     pub request_id: Option<String>,
 }
 
+/// Codes for a caller who is not known to be who it says that it is.
+const UNAUTHENTICATED: [&str; 8] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
 impl ClientError {
+    /// Whether the service did not believe the signature: it said nothing of the call itself.
+    pub fn is_unauthenticated(&self) -> bool {
+        self.code().is_some_and(|code| UNAUTHENTICATED.contains(&code))
+    }
+
     /// The error's code when the service told one.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -1,6 +1,7 @@
 //! Calls AWS APIs: how the node agent speaks with the control plane.
 
 mod call;
+mod clock;
 mod error;
 mod transport;
 mod upgrade;

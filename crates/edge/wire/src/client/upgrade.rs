@@ -10,7 +10,7 @@ use crate::sigv4::{Signable, SigningCredentials, sign_headers};
 /// The signing name of the node protocol.
 const SERVICE: &str = "ecs";
 
-/// A GET of `url` (`ws://…` or `wss://…`, query included) that asks for a WebSocket, signed now: `Host` and `X-Amz-Date` are
+/// A GET of `url` (`ws://…` or `wss://…`, query included) that asks for a WebSocket, signed at the time `now`: `Host` and `X-Amz-Date` are
 /// what is signed, and with temporary credentials the session token. For `tokio_tungstenite::client_async`.
 ///
 /// # Errors
@@ -19,13 +19,13 @@ pub fn signed_upgrade_request(
     url: &str,
     credentials: &SigningCredentials,
     region: &str,
+    now: Timestamp,
 ) -> Result<Request<()>, http::Error> {
     let uri: Uri = url.parse().map_err(http::Error::from)?;
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_str(host)?);
-    let signable =
-        Signable { method: &Method::GET, uri: &uri, body: b"", region, service: SERVICE, now: Timestamp::now() };
+    let signable = Signable { method: &Method::GET, uri: &uri, body: b"", region, service: SERVICE, now };
     sign_headers(&signable, credentials, &mut headers)?;
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -19,6 +19,7 @@ mod tests;
 
 pub use authorization::Scope;
 pub use credential::{Credential, CredentialSource, Secret, SessionCredentials, SessionIssuer, SigningCredentials};
+pub(crate) use date::parse_http as parse_http_date;
 pub(crate) use encode::decode_query;
 pub use error::{AuthError, AuthErrorKind, Dialect};
 pub use sign::{Presign, Signable, presign, sign_headers};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use estiva_model::Timestamp;
 use estiva_wire::client::signed_upgrade_request;
 use estiva_wire::server::{Limits, Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use estiva_wire::sigv4::{Secret, SigningCredentials, Verification};
@@ -49,7 +50,7 @@ async fn server(limits: Limits) -> Server {
 
 fn request(server: &Server, query: &str, credentials: &SigningCredentials) -> Request<()> {
     let url = format!("ws://{}/acs/ws?{query}", server.address);
-    signed_upgrade_request(&url, credentials, "us-east-1").unwrap()
+    signed_upgrade_request(&url, credentials, "us-east-1", Timestamp::now()).unwrap()
 }
 
 async fn refused(server: &Server, request: Request<()>) -> (u16, String) {

@@ -1,7 +1,9 @@
 //! The further nodes of an `estiva up`: which there are, added and removed one at a time.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use estiva_agent::size_of;
@@ -10,6 +12,7 @@ use estiva_api_ecs::{DeregisterContainerInstance, DescribeContainerInstances};
 use estiva_network::{Fleet, Seat};
 use estiva_wire::client::Client;
 use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::control::{Answer, Petitioner, Wish};
@@ -18,6 +21,9 @@ use crate::credentials::InstallationCredentials;
 use crate::installation::Installation;
 use crate::nodes::{NodeRecord, forget, local_address, open_fleet, stop_tasks, sweep};
 use crate::ready;
+
+/// How often the nodes' part of the host's network is looked after.
+const MEND_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The nodes. Clones are the same.
 #[derive(Clone)]
@@ -56,6 +62,37 @@ impl Nodes {
             }
         }
         Ok(nodes)
+    }
+
+    /// Makes again what somebody flushes of the host's part of their network, for as long as it is polled.
+    pub async fn look_after(&self) -> Infallible {
+        let mut ticks = interval(MEND_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.mend().await {
+                Ok(true) => warn!("the network between nodes was damaged from outside; it was made again"),
+                Ok(false) => {}
+                Err(error) => warn!(error = format!("{error:#}"), "the network between nodes cannot be looked after"),
+            }
+        }
+    }
+
+    async fn mend(&self) -> Result<bool> {
+        let nodes = self.clone();
+        // Begun, it goes on to its end: the fleet is back in its place then.
+        let mending = tokio::spawn(async move {
+            let mut state = nodes.0.state.lock().await;
+            let Some(mut fleet) = state.fleet.take() else { return Ok(false) };
+            let mend = move || {
+                let mended = fleet.mend();
+                (fleet, mended)
+            };
+            let (fleet, mended) = tokio::task::spawn_blocking(mend).await?;
+            state.fleet = Some(fleet);
+            Ok(mended?)
+        });
+        mending.await?
     }
 
     /// Fulfils a wish and tells what became of it.

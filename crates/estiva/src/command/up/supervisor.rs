@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Options;
 use super::control::{self, Control};
@@ -15,6 +16,9 @@ use super::nodes::Nodes;
 use super::part::{Part, Recipe};
 use crate::installation::{Installation, InstallationOptions};
 use crate::supervisor_state::SupervisorState;
+
+/// After somebody who wants something could not be heard.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The server, the first node's agent and the further nodes, running.
 pub struct Supervisor {
@@ -32,6 +36,9 @@ impl Supervisor {
     pub async fn start(installation: &InstallationOptions, here: &Installation, options: &Options) -> Result<Self> {
         let lock = here.lock().context("is Estiva up already?")?;
         let state = SupervisorState { pid: i32::try_from(std::process::id())?, endpoint: installation.endpoint() };
+        // In place of what one that was killed has left: whoever finds the lock taken goes by it.
+        let state_file = here.supervisor_file();
+        fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
         let socket = here.control_socket()?;
         let control = Control::open(&socket)?;
         let data = here.data().display().to_string();
@@ -53,8 +60,6 @@ impl Supervisor {
             settings: options.node.arguments(),
         };
         let nodes = Nodes::start(here, of_nodes).await?;
-        let state_file = here.supervisor_file();
-        fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
         Ok(Self { server, agent, nodes, control, state_file, socket, _lock: lock })
     }
 
@@ -62,13 +67,24 @@ impl Supervisor {
     pub async fn run(mut self) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let nodes = self.nodes.clone();
+        let look_after = nodes.look_after();
+        tokio::pin!(look_after);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                never = &mut look_after => match never {},
                 kept = self.server.keep() => kept?,
                 kept = self.agent.keep() => kept?,
-                petitioner = self.control.accept() => drop(tokio::spawn(self.nodes.clone().attend(petitioner?))),
+                petitioner = self.control.accept() => match petitioner {
+                    Ok(petitioner) => drop(tokio::spawn(self.nodes.clone().attend(petitioner))),
+                    // For want of descriptors: nobody's containers are to pay for that.
+                    Err(error) => {
+                        warn!(%error, "a wish could not be heard");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
             }
         }
         info!("stopping; tasks run on");

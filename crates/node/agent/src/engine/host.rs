@@ -10,6 +10,7 @@ use estiva_network::{Config, NodeNetwork, Publish, UPLINK};
 use estiva_shim::node_group::{self, NodeLimits};
 use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::credentials::TaskCredentials;
@@ -48,6 +49,8 @@ pub(crate) struct Host {
     pub pull_policy: PullPolicy,
     /// `None` while there is no control plane: nothing can be reported or shipped.
     pub control_plane: Option<ControlPlane>,
+    /// Whether the control plane has taken this agent for the node's, since it began.
+    pub admitted: watch::Sender<bool>,
 }
 
 /// How the control plane is reached.
@@ -141,6 +144,7 @@ impl Host {
             network,
             pull_policy: PullPolicy::Default,
             control_plane: None,
+            admitted: watch::Sender::new(false),
         })
     }
 }

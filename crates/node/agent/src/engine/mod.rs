@@ -55,6 +55,8 @@ const ENDED_MAX: usize = 4096;
 pub(crate) struct Engine {
     host: Arc<Host>,
     state: Arc<Mutex<State>>,
+    /// Held while a task is taken: two that take the same one at once would begin it twice.
+    taking: Arc<Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -75,6 +77,21 @@ struct Handle {
     dir: TaskDir,
     desired: watch::Sender<DesiredStatus>,
     known: watch::Receiver<KnownTask>,
+}
+
+/// What a task is called at the node's endpoint.
+struct Names {
+    endpoints: Vec<String>,
+    credentials: Option<String>,
+}
+
+impl Names {
+    fn of(record: &TaskRecord) -> Self {
+        // Records of earlier versions may lack some.
+        let is_name = |id: &String| !id.is_empty();
+        let endpoints = record.known.containers.iter().map(|it| it.endpoint_id.clone()).filter(is_name).collect();
+        Self { endpoints, credentials: record.credentials_id.clone().filter(is_name) }
+    }
 }
 
 /// A task as it is at this moment.
@@ -110,7 +127,7 @@ pub(crate) enum AcceptError {
 impl Engine {
     /// Takes back every task whose record is on disk, and clears away what belongs to none.
     pub async fn restore(host: Arc<Host>) -> Result<Self, AgentError> {
-        let engine = Self { host, state: Arc::default() };
+        let engine = Self { host, state: Arc::default(), taking: Arc::default() };
         let mut records = Vec::new();
         for dir in TaskDir::all(&engine.host.tasks_dir)? {
             match TaskRecord::load(dir.path()) {
@@ -136,6 +153,7 @@ impl Engine {
     /// Takes a task to run, or to stop. Durable when it returns; a task that is known already is not taken twice.
     /// Blocks.
     pub fn accept(&self, task: Task) -> Result<(), AcceptError> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = &task.role_credentials {
             self.host.credentials.put(&task.arn, credentials.clone());
         }
@@ -165,6 +183,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The control plane has a session with this agent: what becomes of the node's tasks is this agent's to tell.
+    pub fn admitted(&self) {
+        self.host.admitted.send_replace(true);
+    }
+
     /// Pulls an image that no task needs yet: its digest, or why it cannot be had.
     pub async fn pull(&self, image: &str) -> Result<String, String> {
         let pulled = self.host.images.ensure(image, self.host.pull_policy, None, &estiva_image::Silent).await;
@@ -178,7 +201,7 @@ impl Engine {
         }
     }
 
-    /// Stops a task if it is known. Durable when it returns. Blocks.
+    /// Stops a task if it is known. Durable when it returns without an error. Blocks.
     pub fn stop_known(&self, arn: &str) -> Result<(), RecordError> {
         self.dir_of_known(arn).map_or(Ok(()), |dir| self.stop(arn, &dir))
     }
@@ -189,7 +212,6 @@ impl Engine {
         for arn in &arns {
             if let Err(error) = self.stop_known(arn) {
                 warn!(arn, error = &error as &dyn std::error::Error, "the task will be stopped, but not after a crash");
-                self.tell(arn);
             }
         }
         let mut workers = std::mem::take(&mut self.state().workers);
@@ -257,17 +279,14 @@ impl Engine {
         self.state().tasks.get(arn).map(|handle| handle.dir.clone())
     }
 
+    /// A disk that is full does not keep the task running: it may be the one who has filled it.
     fn stop(&self, arn: &str, dir: &TaskDir) -> Result<(), RecordError> {
-        dir.request_stop()?;
+        let kept = dir.request_stop();
         fail_point::reach("stop-kept");
-        self.tell(arn);
-        Ok(())
-    }
-
-    fn tell(&self, arn: &str) {
         if let Some(handle) = self.state().tasks.get(arn) {
             handle.desired.send_replace(DesiredStatus::Stopped);
         }
+        kept
     }
 
     fn begin(&self, dir: TaskDir, record: TaskRecord, desired: DesiredStatus) {
@@ -277,19 +296,18 @@ impl Engine {
         let execs = Execs::default();
         let task = Arc::clone(&record.task);
         let authorization = record.authorization.as_str().into();
-        let endpoints: Vec<String> = record.known.containers.iter().map(|it| it.endpoint_id.clone()).collect();
-        let credentials_id = record.credentials_id.clone();
+        let names = Names::of(&record);
         let reporter = Reporter::new(&self.host, &record.task, dir.clone(), known_receiver.clone());
         let driver =
             Driver::new(Arc::clone(&self.host), dir.path().to_owned(), record, desired_receiver, known, execs.clone());
         let mut state = self.state();
         while state.workers.try_join_next().is_some() {}
         let handle = Handle { task, authorization, execs, dir: dir.clone(), desired, known: known_receiver };
-        for id in endpoints.into_iter().filter(|id| !id.is_empty()) {
-            state.endpoints.insert(id, arn.clone());
+        for id in &names.endpoints {
+            state.endpoints.insert(id.clone(), arn.clone());
         }
-        if let Some(id) = credentials_id.filter(|id| !id.is_empty()) {
-            state.credentials.insert(id, arn.clone());
+        if let Some(id) = &names.credentials {
+            state.credentials.insert(id.clone(), arn.clone());
         }
         state.tasks.insert(arn.clone(), handle);
         let engine = self.clone();
@@ -297,7 +315,7 @@ impl Engine {
             match reporter {
                 Some(reporter) => {
                     tokio::join!(driver.run(), reporter.run());
-                    engine.forget(&arn, dir).await;
+                    engine.forget(&arn, dir, &names).await;
                 }
                 // Without a control plane nobody has heard of the end: the record stays until somebody has.
                 None => driver.run().await,
@@ -305,14 +323,18 @@ impl Engine {
         });
     }
 
-    async fn forget(&self, arn: &str, dir: TaskDir) {
+    async fn forget(&self, arn: &str, dir: TaskDir, names: &Names) {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || dir.remove()).await {
             warn!(arn, error = &error as &dyn std::error::Error, "the ended task's directory stays");
         }
         let mut state = self.state();
         state.tasks.remove(arn);
-        state.endpoints.retain(|_, task| task != arn);
-        state.credentials.retain(|_, task| task != arn);
+        for id in &names.endpoints {
+            state.endpoints.remove(id);
+        }
+        if let Some(id) = &names.credentials {
+            state.credentials.remove(id);
+        }
         self.host.credentials.forget(arn);
         state.ended.push_back(arn.to_owned());
         if state.ended.len() > ENDED_MAX {

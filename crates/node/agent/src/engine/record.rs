@@ -13,6 +13,7 @@ use estiva_agent_protocol::task::Task;
 use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerStatus, HealthStatus, NetworkBinding, TaskStatus};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::prepare::PreparedNetwork;
 
@@ -174,9 +175,9 @@ impl TaskRecord {
         id_of(&self.task.arn)
     }
 
-    /// Durable when it returns.
+    /// Durable when it returns. The disk may take its time: the runtime's other tasks go on.
     pub fn save(&self, task_dir: &Path) -> Result<(), RecordError> {
-        self.write(task_dir, true)
+        aside(|| self.write(task_dir, true))
     }
 
     /// Survives this process, but perhaps not the machine: for what is worth nothing once the machine has gone.
@@ -219,6 +220,12 @@ impl TaskRecord {
     }
 }
 
+/// Does what blocks, while another thread takes over what this one has of the runtime.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let has_others = Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if has_others { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// The last part of a task's ARN.
 pub fn id_of(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
@@ -246,6 +253,24 @@ mod tests {
         assert!(!fs::read_to_string(dir.path().join(FILE_NAME)).unwrap().contains("very-secret"));
         let read = TaskRecord::load(dir.path()).unwrap().unwrap();
         assert_eq!((read.id(), &read.known), ("abc", &record.known));
+    }
+
+    /// A pipe that nobody reads keeps whoever opens it waiting, as a disk does that hangs.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_disk_that_hangs_does_not_hold_up_the_runtime() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join(".record.json.new");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (begun, beginning) = tokio::sync::oneshot::channel();
+        let saving = tokio::spawn(async move {
+            begun.send(()).unwrap();
+            TaskRecord::new(Task::default(), || "id".to_owned()).save(dir.path())
+        });
+        beginning.await.unwrap();
+        let reading = tokio::spawn(async move { fs::read(pipe) });
+        let read = tokio::time::timeout(std::time::Duration::from_secs(10), reading).await;
+        assert!(!read.expect("it goes on").unwrap().unwrap().is_empty());
+        assert!(saving.await.unwrap().is_err(), "a pipe is no disk");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) struct Reporter {
     cluster_arn: String,
     dir: TaskDir,
     known: watch::Receiver<KnownTask>,
+    admitted: watch::Receiver<bool>,
 }
 
 impl Reporter {
@@ -32,11 +33,17 @@ impl Reporter {
             cluster_arn: task.task_cluster_arn.clone(),
             dir,
             known,
+            admitted: host.admitted.subscribe(),
         })
     }
 
     /// Returns once the task's end was accepted, or once nobody can change its state any more.
     pub async fn run(mut self) {
+        // An agent over a copy of the node's directory, as of a machine that was cloned, does not find the node's containers, and
+        // would report their end. It has no session, as the node has one.
+        if self.admitted.wait_for(|admitted| *admitted).await.is_err() {
+            return;
+        }
         let mut reported = self.dir.reported();
         loop {
             let known = self.known.borrow_and_update().clone();
@@ -84,6 +91,10 @@ async fn submit(client: &estiva_wire::client::Client, request: &estiva_api_ecs::
             Ok(_) => return,
             Err(error) if error.is_retryable() => {
                 debug!(error = &error as &dyn std::error::Error, "a task's state was not reported yet");
+            }
+            // It has said nothing of the task: were this the end, nobody else would ever tell it.
+            Err(error) if error.is_unauthenticated() => {
+                warn!(error = &error as &dyn std::error::Error, "the control plane does not know the node by its key");
             }
             Err(error) => {
                 let task = request.task.as_deref().unwrap_or_default();

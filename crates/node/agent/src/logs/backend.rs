@@ -140,9 +140,10 @@ impl Awslogs {
     }
 }
 
-/// A running container's group may be made again by its owner; nobody waits for that once the task has ended.
+/// A running container's group may be made again by its owner; nobody waits for that once the task has ended. Whoever does
+/// not know the node by its key has said nothing of the lines.
 fn is_final(error: &ClientError, task_ended: bool) -> bool {
-    !error.is_retryable() && (task_ended || !is_not_found(error))
+    !error.is_retryable() && !error.is_unauthenticated() && (task_ended || !is_not_found(error))
 }
 
 impl Forwarder {

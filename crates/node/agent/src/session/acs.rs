@@ -1,11 +1,14 @@
 //! The session that brings tasks.
 
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
 use estiva_agent_protocol::acs::{
     Ack, AgentMessage, CredentialsAck, HeartbeatAck, ImagePulled, ManifestTask, Nack, Payload, PullImage,
     ServerMessage, TaskManifest, TaskStopVerification,
 };
 use estiva_planning::lifecycle::DesiredStatus;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use super::SessionError;
@@ -14,13 +17,21 @@ use crate::engine::{ControlPlane, Engine, with_sources};
 use crate::exec;
 use crate::registration::{self, Registration};
 
+/// The server probes the connection every few seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Messages that wait for one that is being worked on; beyond that nothing is read, and the server sees that too.
+const WAITING_MAX: usize = 32;
+
 /// What outlives one connection.
 pub(crate) struct AcsSession {
     control_plane: ControlPlane,
     registration: Registration,
     engine: Engine,
-    /// The newest generation of work that was seen: a manifest that is not newer is dropped.
+    /// The newest generation of work that was seen in this connection: a manifest that is not newer is dropped. Of another
+    /// connection's nothing follows: a control plane whose store was restored counts from an earlier point.
     newest: i64,
+    /// Work that writes to disk, however long that takes; it gives what is to be answered. One at a time.
+    work: Option<JoinHandle<Option<AgentMessage>>>,
     /// Images that are pulled for nobody yet.
     pulls: JoinSet<ImagePulled>,
 }
@@ -28,7 +39,7 @@ pub(crate) struct AcsSession {
 impl AcsSession {
     /// Not connected yet.
     pub fn new(control_plane: ControlPlane, registration: Registration, engine: Engine) -> Self {
-        Self { control_plane, registration, engine, newest: 0, pulls: JoinSet::new() }
+        Self { control_plane, registration, engine, newest: 0, work: None, pulls: JoinSet::new() }
     }
 
     /// Connects, and does what the control plane says until it closes the connection. `connected` is called when it has
@@ -43,50 +54,58 @@ impl AcsSession {
             ("protocolVersion", "2"),
             ("sendCredentials", "true"),
         ];
-        let mut connection = Connection::open(&self.control_plane, &endpoint, &query).await?;
+        let mut connection = Connection::open(&self.control_plane, &endpoint, &query, SILENCE_MAX).await?;
         info!(endpoint, "connected to the control plane");
+        self.newest = 0;
         let mut connected = Some(connected);
+        let mut waiting = VecDeque::new();
         loop {
-            let text = tokio::select! {
-                text = connection.next() => text?,
-                Some(pulled) = self.pulls.join_next() => {
-                    if let Ok(pulled) = pulled {
-                        connection.send(AgentMessage::ImagePulled(pulled).encode()).await?;
-                    }
-                    continue;
+            while self.work.is_none()
+                && let Some(message) = waiting.pop_front()
+            {
+                for answer in self.take(message)? {
+                    connection.send(answer.encode()).await?;
                 }
-            };
-            let Some(text) = text else { return Ok(()) };
-            // Whoever sends has noted the connection: tasks can be placed here from now on.
-            if let Some(connected) = connected.take() {
-                connected();
             }
-            let message = match ServerMessage::decode(&text) {
-                Ok(message) => message,
-                Err(error) => {
-                    warn!(error = &error as &dyn std::error::Error, "a message from the control plane cannot be read");
-                    continue;
+            // It is read on while the disk is slow: a node that answers is not taken for lost.
+            tokio::select! {
+                text = connection.next(), if waiting.len() < WAITING_MAX => {
+                    let Some(text) = text? else { return Ok(()) };
+                    // Whoever sends has noted the connection: tasks can be placed here from now on.
+                    if let Some(connected) = connected.take() {
+                        self.engine.admitted();
+                        connected();
+                    }
+                    match ServerMessage::decode(&text) {
+                        Ok(message) => waiting.push_back(message),
+                        Err(error) => {
+                            let error: &dyn std::error::Error = &error;
+                            warn!(error, "a message from the control plane cannot be read");
+                        }
+                    }
                 }
-            };
-            for answer in self.take(message).await? {
-                connection.send(answer.encode()).await?;
+                answer = done(&mut self.work) => if let Some(answer) = answer {
+                    connection.send(answer.encode()).await?;
+                },
+                Some(pulled) = self.pulls.join_next() => if let Ok(pulled) = pulled {
+                    connection.send(AgentMessage::ImagePulled(pulled).encode()).await?;
+                },
             }
         }
     }
 
-    async fn take(&mut self, message: ServerMessage) -> Result<Vec<AgentMessage>, SessionError> {
+    fn take(&mut self, message: ServerMessage) -> Result<Vec<AgentMessage>, SessionError> {
         Ok(match message {
             ServerMessage::Heartbeat(heartbeat) => {
                 vec![AgentMessage::HeartbeatAck(HeartbeatAck { message_id: heartbeat.message_id })]
             }
-            ServerMessage::Payload(payload) => vec![self.take_payload(payload).await],
-            ServerMessage::TaskManifest(manifest) => self.compare(manifest),
+            ServerMessage::Payload(payload) => {
+                self.take_payload(payload);
+                Vec::new()
+            }
+            ServerMessage::TaskManifest(manifest) => self.compare(&manifest),
             ServerMessage::TaskStopVerificationAck(verified) => {
-                for task in verified.stop_tasks {
-                    warn!(task = task.task_arn, "the control plane has no such task for this node; it is stopped");
-                    // It is named again with the next manifest.
-                    let _ = self.in_engine(move |engine| engine.stop_known(&task.task_arn)).await;
-                }
+                self.stop(verified.stop_tasks);
                 Vec::new()
             }
             ServerMessage::InactiveInstance(_) => return Err(SessionError::Inactive),
@@ -109,7 +128,7 @@ impl AcsSession {
                 tokio::spawn(exec::serve(self.control_plane.clone(), self.engine.clone(), request));
                 Vec::new()
             }
-            ServerMessage::AttachTaskNetworkInterfaces(attach) => vec![self.ack(attach.message_id)],
+            ServerMessage::AttachTaskNetworkInterfaces(attach) => vec![ack(&self.registration, attach.message_id)],
             ServerMessage::Credentials(message) => {
                 let credentials = message.role_credentials.filter(|_| message.role_type == "TaskApplication");
                 let Some(credentials) = credentials else { return Ok(Vec::new()) };
@@ -125,28 +144,51 @@ impl AcsSession {
     }
 
     /// Acknowledges once all the tasks are on disk.
-    async fn take_payload(&mut self, payload: Payload) -> AgentMessage {
+    fn take_payload(&mut self, payload: Payload) {
         self.newest = self.newest.max(payload.seq_num);
-        let tasks = payload.tasks;
-        let taken = self.in_engine(move |engine| tasks.into_iter().try_for_each(|task| engine.accept(task))).await;
-        let Err(reason) = taken else { return self.ack(payload.message_id) };
-        AgentMessage::Nack(Nack {
-            cluster: self.registration.cluster.clone(),
-            container_instance: self.registration.arn.clone(),
-            message_id: payload.message_id,
-            reason: format!("the node cannot keep the task: {reason}"),
-        })
+        let (engine, registration) = (self.engine.clone(), self.registration.clone());
+        self.work = Some(tokio::task::spawn_blocking(move || {
+            let Payload { message_id, tasks, .. } = payload;
+            // One that cannot be taken keeps no other from being taken, and above all from being stopped.
+            let refused: Vec<_> = tasks.into_iter().filter_map(|task| engine.accept(task).err()).collect();
+            let Some(error) = refused.first() else { return Some(ack(&registration, message_id)) };
+            warn!(tasks = refused.len(), error = error as &dyn std::error::Error, "tasks were not taken");
+            Some(AgentMessage::Nack(Nack {
+                cluster: registration.cluster,
+                container_instance: registration.arn,
+                message_id,
+                reason: format!("the node cannot keep the task: {}", with_sources(error)),
+            }))
+        }));
+    }
+
+    fn stop(&mut self, tasks: Vec<ManifestTask>) {
+        let engine = self.engine.clone();
+        self.work = Some(tokio::task::spawn_blocking(move || {
+            for ManifestTask { task_arn, .. } in tasks {
+                warn!(task = task_arn, "the control plane has no such task for this node; it is stopped");
+                if let Err(error) = engine.stop_known(&task_arn) {
+                    // It is named again with the next manifest.
+                    warn!(
+                        task = task_arn,
+                        error = &error as &dyn std::error::Error,
+                        "that it has to stop was not kept"
+                    );
+                }
+            }
+            None
+        }));
     }
 
     /// Names the tasks that run here though the manifest lacks them.
-    fn compare(&mut self, manifest: TaskManifest) -> Vec<AgentMessage> {
+    fn compare(&mut self, manifest: &TaskManifest) -> Vec<AgentMessage> {
         if manifest.timeline <= self.newest {
             debug!(timeline = manifest.timeline, newest = self.newest, "a manifest is out of date");
             return Vec::new();
         }
         self.newest = manifest.timeline;
-        let wanted = |arn: &str| manifest.tasks.iter().any(|task| task.task_arn == arn);
-        let surplus = self.engine.live_tasks().into_iter().filter(|(arn, _)| !wanted(arn));
+        let wanted: HashSet<&str> = manifest.tasks.iter().map(|task| task.task_arn.as_str()).collect();
+        let surplus = self.engine.live_tasks().into_iter().filter(|(arn, _)| !wanted.contains(arn.as_str()));
         let candidate = |(task_arn, task_cluster_arn)| ManifestTask {
             task_arn,
             task_cluster_arn,
@@ -154,35 +196,24 @@ impl AcsSession {
         };
         let stop_candidates: Vec<_> = surplus.map(candidate).collect();
         let message_id = manifest.message_id.clone();
-        let mut answers = vec![self.ack(manifest.message_id)];
+        let mut answers = vec![ack(&self.registration, message_id.clone())];
         if !stop_candidates.is_empty() {
             answers.push(AgentMessage::TaskStopVerification(TaskStopVerification { message_id, stop_candidates }));
         }
         answers
     }
+}
 
-    fn ack(&self, message_id: String) -> AgentMessage {
-        AgentMessage::Ack(Ack {
-            cluster: self.registration.cluster.clone(),
-            container_instance: self.registration.arn.clone(),
-            message_id,
-        })
-    }
+fn ack(registration: &Registration, message_id: String) -> AgentMessage {
+    let Registration { arn, cluster } = registration.clone();
+    AgentMessage::Ack(Ack { cluster, container_instance: arn, message_id })
+}
 
-    /// Does work that writes to disk; an error is why it was not done.
-    async fn in_engine<E>(&self, work: impl FnOnce(&Engine) -> Result<(), E> + Send + 'static) -> Result<(), String>
-    where
-        E: std::error::Error + Send + 'static,
-    {
-        let engine = self.engine.clone();
-        match tokio::task::spawn_blocking(move || work(&engine)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                warn!(error = &error as &dyn std::error::Error, "what the control plane asked for was not taken");
-                Err(with_sources(&error))
-            }
-            // It panicked, which the panic hook has reported, or the runtime is going down.
-            Err(_) => Err("the agent is going down".to_owned()),
-        }
-    }
+/// What work that is done has to answer; without work it waits for ever. Cancelled, it has lost nothing.
+async fn done(work: &mut Option<JoinHandle<Option<AgentMessage>>>) -> Option<AgentMessage> {
+    let Some(running) = work else { return std::future::pending().await };
+    // It panicked, which the panic hook has reported, or the runtime is going down: what it was for comes again.
+    let answer = running.await.unwrap_or_default();
+    *work = None;
+    answer
 }

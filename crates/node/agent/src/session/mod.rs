@@ -9,8 +9,7 @@ pub(crate) use connection::open_socket;
 
 use std::time::Duration;
 
-/// A connection on which nothing has arrived for this long is dead: the server speaks more often than that.
-const SILENCE_MAX: Duration = Duration::from_secs(90);
+use http::StatusCode;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +31,22 @@ pub(crate) enum SessionError {
     /// The request could not be signed.
     #[error("the session's request cannot be made")]
     Request(#[from] http::Error),
+    /// Nobody answered at the endpoint.
+    #[error("{endpoint} takes connections, but no session began within {wait:?}")]
+    NoAnswer {
+        /// The endpoint.
+        endpoint: String,
+        /// How long was waited.
+        wait: Duration,
+    },
+    /// The control plane does not want the session.
+    #[error("the control plane refused the session ({status}): {reason}")]
+    Refused {
+        /// The answer's status.
+        status: StatusCode,
+        /// The control plane's word.
+        reason: String,
+    },
     /// The container instance is not registered any more.
     #[error("the container instance is inactive")]
     Inactive,
@@ -39,6 +54,9 @@ pub(crate) enum SessionError {
     #[error("the session broke")]
     WebSocket(#[from] Box<tokio_tungstenite::tungstenite::Error>),
     /// Nothing arrived for too long.
-    #[error("the control plane has been silent for {SILENCE_MAX:?}")]
-    Silent,
+    #[error("the control plane has been silent for {0:?}")]
+    Silent(Duration),
+    /// What was sent was not taken for too long.
+    #[error("the control plane has not read for {0:?}")]
+    NotRead(Duration),
 }

@@ -16,6 +16,8 @@ use super::measure::{Measurer, health};
 use crate::engine::{ControlPlane, Engine, TaskView};
 use crate::registration::{self, Registration};
 
+/// The server speaks at least every 30 s.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// As AWS's agent does.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -31,7 +33,7 @@ pub(crate) async fn run(
         ("containerInstance", &registration.arn),
         ("agentVersion", env!("CARGO_PKG_VERSION")),
     ];
-    let mut connection = Connection::open(control_plane, &endpoint, &query).await?;
+    let mut connection = Connection::open(control_plane, &endpoint, &query, SILENCE_MAX).await?;
     let started = Timestamp::now();
     let mut measurer = Measurer::default();
     let mut ticks = interval(PUBLISH_INTERVAL);

@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     route: Mutex<Socket>,
     reaper: Reaper,
     firewall: Mutex<Firewall>,
+    /// The firewall's generation when it was last found whole.
+    whole: Mutex<Option<u32>>,
     /// Held for as long as the network is open, so that no second agent works on the same installation.
     _lock: Flock<File>,
 }

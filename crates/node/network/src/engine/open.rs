@@ -92,6 +92,7 @@ impl Engine {
             route: Mutex::new(route),
             reaper: Reaper::new(reaper),
             firewall: Mutex::new(firewall),
+            whole: Mutex::new(None),
             _lock: own_lock,
         };
         engine.repair_firewall()?;

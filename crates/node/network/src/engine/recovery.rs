@@ -144,6 +144,29 @@ impl Engine {
         self.verify()
     }
 
+    /// Whether nobody has touched the firewall since it was found whole, and the kernel's parameters are right: what can be
+    /// asked often, whatever there is.
+    pub(crate) fn looks_whole(&self) -> Result<bool, Error> {
+        let whole = *lock(&self.whole);
+        Ok(whole == Some(self.generation()?) && self.wrong_parameters().is_empty())
+    }
+
+    /// Makes again what was damaged, and returns the damage that there was.
+    pub(crate) fn mend(&self) -> Result<Vec<Fault>, Error> {
+        let generation = self.generation()?;
+        let faults = self.verify()?;
+        if faults.iter().all(|fault| matches!(fault, Fault::Lost(_))) {
+            *lock(&self.whole) = Some(generation);
+        } else {
+            self.repair()?;
+        }
+        Ok(faults)
+    }
+
+    fn generation(&self) -> Result<u32, Error> {
+        lock(&self.firewall).generation().context(&self.names.table, "ask for the firewall's generation")
+    }
+
     /// Makes the kernel's ruleset and elements what they must be, touching only what differs.
     pub(super) fn repair_firewall(&self) -> Result<(), Error> {
         let expected = self.expected_elements();

@@ -102,6 +102,11 @@ impl Firewall {
         })
     }
 
+    /// As [`nft::generation`].
+    pub(crate) fn generation(&mut self) -> Result<u32, NetlinkError> {
+        nft::generation(&mut self.socket)
+    }
+
     /// Adds elements, all or none; EEXIST if one has a key that is there.
     pub(crate) fn add(&mut self, elements: &[Element]) -> Result<(), NetlinkError> {
         let mut batch = Batch::new(&self.table);

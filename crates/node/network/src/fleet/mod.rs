@@ -29,7 +29,7 @@ use crate::link::{self, Known};
 use crate::namespace::{self, read_sysctl, sysctl};
 use crate::netlink::{NetlinkError, Request, Socket};
 use crate::record::{check_task_id, replace};
-use crate::{Error, Subnet, subnet};
+use crate::{Error, Subnet, nft, subnet};
 
 /// The interface of a node that leads to the host, and so to everything.
 pub const UPLINK: &str = link::TASK_INTERFACE;
@@ -51,6 +51,8 @@ pub struct Fleet {
     netns_dir: PathBuf,
     route: Socket,
     netfilter: Socket,
+    /// The generation of the host's tables when the firewall was last found whole.
+    whole: Option<u32>,
 }
 
 impl Fleet {
@@ -79,7 +81,7 @@ impl Fleet {
         route.transact(&[link::replace_unreachable_route(block)]).context(&names.prefix, "reserve the nodes' block")?;
         drop(choosing);
         let mtu = link::mtu_outwards(&links, &routes);
-        let mut fleet = Self { names, block, mtu, netns_dir: run_dir.to_owned(), route, netfilter };
+        let mut fleet = Self { names, block, mtu, netns_dir: run_dir.to_owned(), route, netfilter, whole: None };
         fleet.guard()?;
         Ok(fleet)
     }
@@ -153,6 +155,27 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// Makes the firewall again if somebody has flushed it, and forwarding if somebody has turned it off; gives whether
+    /// anything was damaged. As long as nobody touches either it costs one question to the kernel.
+    ///
+    /// # Errors
+    /// Whatever the kernel refuses; call again then.
+    pub fn mend(&mut self) -> Result<bool, Error> {
+        let table = self.names.table.clone();
+        let generation = nft::generation(&mut self.netfilter).context(&table, "ask for the firewall's generation")?;
+        let is_forwarding = read_sysctl(FORWARDING).context(FORWARDING, "read the kernel parameter")? == "1";
+        if is_forwarding && self.whole == Some(generation) {
+            return Ok(false);
+        }
+        let are_whole = rules::are_whole(&mut self.netfilter, &self.names, self.block);
+        if is_forwarding && are_whole.context(&table, "inspect the nodes' firewall")? {
+            self.whole = Some(generation);
+            return Ok(false);
+        }
+        self.guard()?;
+        Ok(true)
     }
 
     /// Takes everything away that the kernel has of the fleet.

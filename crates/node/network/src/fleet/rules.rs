@@ -9,7 +9,7 @@
 use crate::Subnet;
 use crate::config::Names;
 use crate::netlink::{NetlinkError, Socket};
-use crate::nft::{Batch, Chain, Expressions, Family, Field, Hook, Side};
+use crate::nft::{self, Batch, Chain, Expressions, Family, Field, Hook, Side};
 
 const CHAINS: [Chain; 4] = [
     Chain { name: "guard", kind: "filter", hook: Hook::Prerouting, priority: -300 },
@@ -31,6 +31,20 @@ pub(super) fn install(socket: &mut Socket, names: &Names, block: Subnet) -> Resu
         batch.add_rule(Family::Ip, chain, COMMENT, expressions);
     }
     batch.commit(socket)
+}
+
+/// Whether the table is there with its rules.
+pub(super) fn are_whole(socket: &mut Socket, names: &Names, block: Subnet) -> Result<bool, NetlinkError> {
+    let table = table(names);
+    if !nft::tables(socket, Family::Ip)?.contains(&table) {
+        return Ok(false);
+    }
+    let mut found = nft::rules(socket, Family::Ip, &table)?;
+    let mut expected: Vec<_> =
+        rules(names, block).into_iter().map(|(chain, _)| (chain.to_owned(), COMMENT.to_owned())).collect();
+    found.sort();
+    expected.sort();
+    Ok(found == expected)
 }
 
 /// Removes the table; fine if it is not there.

@@ -27,10 +27,13 @@ const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 0xc;
 const GET_ELEMENT: u16 = SUBSYSTEM | 0xd;
 const DELETE_ELEMENT: u16 = SUBSYSTEM | 0xe;
+const GET_GENERATION: u16 = SUBSYSTEM | 0x10;
 
 const CREATE: u16 = netlink_packet_core::NLM_F_CREATE;
 const EXCLUSIVE: u16 = netlink_packet_core::NLM_F_EXCL;
 const APPEND: u16 = netlink_packet_core::NLM_F_APPEND;
+/// The answer's end, for what is no dump.
+const ACKNOWLEDGED: u16 = netlink_packet_core::NLM_F_ACK;
 
 /// `NFTA_SET_FLAGS`: the elements have data.
 const SET_IS_MAP: u32 = 8;
@@ -196,6 +199,14 @@ fn marker(kind: u16) -> Request {
 fn encode_comment(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);
     [&[COMMENT, length], text.as_bytes(), &[0]].concat()
+}
+
+/// A number that is another after each change of any table, whoever made it, of the network namespace.
+pub(crate) fn generation(socket: &mut Socket) -> Result<u32, NetlinkError> {
+    let request = Request { kind: GET_GENERATION, flags: ACKNOWLEDGED, body: header(0, 0).to_vec() };
+    let messages = socket.dump(&request)?;
+    let id = messages.iter().find_map(|message| attribute(&message.body, uapi::generation::ID)?.try_into().ok());
+    id.map(u32::from_be_bytes).ok_or_else(|| NetlinkError::Malformed("a generation without a number".into()))
 }
 
 /// Names of the tables of a family.

@@ -4,6 +4,10 @@ pub(super) mod table {
     pub(in crate::nft) const NAME: u16 = 1;
 }
 
+pub(super) mod generation {
+    pub(in crate::nft) const ID: u16 = 1;
+}
+
 pub(super) mod chain {
     pub(in crate::nft) const TABLE: u16 = 1;
     pub(in crate::nft) const NAME: u16 = 3;

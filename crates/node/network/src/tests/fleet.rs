@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::isolation::machine_beyond;
 use super::*;
+use crate::nft::Batch;
 use crate::{Eni, Fleet, Mac, Publish, Seat, TaskNetwork, UPLINK};
 
 /// What must not arrive is given this long.
@@ -173,6 +174,32 @@ fn joining_again_keeps_what_runs_and_repairs_what_is_missing() {
     route.transact(&[link::delete(&link)]).expect("delete");
     host.node(&mut fleet, "a", 1);
     call_tcp(at(task.ip, 8080)).expect("repaired");
+}
+
+#[test]
+fn what_somebody_flushes_of_the_hosts_part_is_mended() {
+    let host = Host::new();
+    let mut fleet = host.fleet();
+    let node = host.node(&mut fleet, "a", 1);
+    let task = node.task("web", false, &[tcp(80, 8080)]);
+    serve_tcp(&task.netns_path, 80);
+    let reached = || call_tcp(SocketAddrV4::new(node.seat.address, 8080)).expect("from the host");
+    let table = format!("{}_nodes", crate::config::Names::new("one").table);
+    let mut netfilter = Socket::open(NETLINK_NETFILTER).expect("socket");
+    let rules = |socket: &mut Socket| crate::nft::rules(socket, Family::Ip, &table).expect("rules");
+    let whole = rules(&mut netfilter);
+    assert!(!fleet.mend().expect("mend") && !fleet.mend().expect("mend"));
+
+    let mut batch = Batch::new(&table);
+    batch.delete_table(Family::Ip);
+    batch.commit(&mut netfilter).expect("delete the table");
+    assert!(fleet.mend().expect("mend"));
+    assert_eq!(rules(&mut netfilter), whole);
+    assert!(!fleet.mend().expect("mend"));
+
+    crate::namespace::sysctl("net/ipv4/ip_forward", "0").expect("set");
+    assert!(fleet.mend().expect("mend") && !fleet.mend().expect("mend"));
+    reached();
 }
 
 #[test]

@@ -132,6 +132,41 @@ fn damage_is_found_and_repaired() {
 }
 
 #[test]
+fn what_somebody_flushes_is_mended_and_what_is_whole_is_left_alone() {
+    let host = Host::new();
+    let net = host.open("one");
+    let task = host.run(net.create_bridge("web", &[tcp(80, 8080)])).expect("create");
+    serve_tcp(&task.netns_path, 80);
+    let whole = host.inventory("one");
+    let names = crate::config::Names::new("one");
+    let mut netfilter = Socket::open(NETLINK_NETFILTER).expect("socket");
+    let mended = || host.run(net.mend()).expect("mend");
+    for _ in 0..2 {
+        assert_eq!(mended(), []);
+        let before = crate::nft::generation(&mut netfilter).expect("generation");
+        assert_eq!(mended(), []);
+        assert_eq!(crate::nft::generation(&mut netfilter).expect("generation"), before);
+
+        let mut batch = Batch::new(&names.table);
+        batch.delete_table(Family::Ip);
+        batch.commit(&mut netfilter).expect("delete the table");
+        assert_eq!(mended(), [Fault::Rules]);
+        assert_eq!(host.inventory("one"), whole);
+        call_tcp(local(8080)).expect("traffic flows again");
+
+        crate::namespace::sysctl("net/ipv4/ip_forward", "0").expect("set");
+        assert_eq!(mended(), [Fault::Parameter("net/ipv4/ip_forward".into())]);
+    }
+    nix::mount::umount(&task.netns_path).expect("unmount");
+    let mut batch = Batch::new(&names.table);
+    batch.delete_table(Family::Ip);
+    batch.commit(&mut netfilter).expect("delete the table");
+    assert_eq!(mended(), [Fault::Rules, Fault::Lost("web".into())]);
+    assert_eq!(mended(), [Fault::Lost("web".into())]);
+    assert_eq!(mended(), [], "what is beyond repair is told once");
+}
+
+#[test]
 fn rules_of_another_version_are_replaced_when_opened() {
     let host = Host::new();
     let net = host.open("one");

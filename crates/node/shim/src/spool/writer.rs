@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     file: File,
     buffer: Vec<u8>,
     buffered_lines: u64,
+    /// What the gap records in the buffer tell of.
+    buffered_gap: u64,
     dropped: u64,
     /// Dropped since the last gap record.
     gap: u64,
@@ -52,8 +54,8 @@ impl Writer {
         let number = sizes.last_key_value().map_or(1, |(last, _)| last + 1);
         let file = create(&options, number)?;
         sizes.insert(number, MAGIC.len() as u64);
-        let (buffer, dropped, gap) = (Vec::new(), 0, 0);
-        Ok(Self { options, watch, sizes, number, file, buffer, buffered_lines: 0, dropped, gap })
+        let (buffer, buffered_lines, buffered_gap, dropped, gap) = (Vec::new(), 0, 0, 0, 0);
+        Ok(Self { options, watch, sizes, number, file, buffer, buffered_lines, buffered_gap, dropped, gap })
     }
 
     /// Becomes readable when the reader has deleted something; then call [`Self::note_deletions`].
@@ -84,12 +86,16 @@ impl Writer {
             self.gap += 1;
             return;
         }
-        if self.gap > 0 {
-            encode_gap(&mut self.buffer, time_ms, self.gap);
-            self.gap = 0;
-        }
+        self.append_gap(time_ms);
         encode_line(&mut self.buffer, time_ms, line);
         self.buffered_lines += 1;
+    }
+
+    fn append_gap(&mut self, time_ms: u64) {
+        if self.gap > 0 {
+            encode_gap(&mut self.buffer, time_ms, self.gap);
+            self.buffered_gap += std::mem::take(&mut self.gap);
+        }
     }
 
     /// Writes what was appended. When the disk refuses, those lines are counted as dropped: a full disk must not stop
@@ -101,17 +107,18 @@ impl Writer {
         let written = self.write_buffer();
         if written.is_err() {
             self.dropped += self.buffered_lines;
-            self.gap += self.buffered_lines;
+            self.gap += self.buffered_lines + self.buffered_gap;
         }
         // A burst's memory is not kept for the quiet times.
         self.buffer = Vec::new();
-        self.buffered_lines = 0;
+        (self.buffered_lines, self.buffered_gap) = (0, 0);
         written
     }
 
-    /// Nothing follows. Returns the lines dropped in all.
+    /// Nothing follows; how many lines were dropped last is said although the spool is full. Returns the lines dropped in all.
     pub(crate) fn end(&mut self, time_ms: u64) -> (u64, io::Result<()>) {
         let flushed = self.flush();
+        self.append_gap(time_ms);
         encode_end(&mut self.buffer, time_ms, self.dropped);
         (self.dropped, flushed.and(self.write_buffer()))
     }
@@ -146,4 +153,65 @@ fn create(options: &SpoolOptions, number: u64) -> io::Result<File> {
     let mut file = File::options().append(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(MAGIC)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::{Reader, Record, Stream};
+    use super::*;
+
+    fn put(writer: &mut Writer, text: &[u8]) -> io::Result<()> {
+        writer.append(7, &Line { stream: Stream::Stdout, bytes: text, partial: false });
+        writer.flush()
+    }
+
+    /// What was dropped, as the reader is told of it: in gaps, and in all at the end.
+    fn told(dir: &TempDir) -> (u64, Option<u64>) {
+        let records = Reader::open(dir.path()).unwrap().read(1 << 20).unwrap().records;
+        let (mut gaps, mut all) = (0, None);
+        for (_, record) in records {
+            match record {
+                Record::Gap { dropped, .. } => gaps += dropped,
+                Record::End { dropped, .. } => all = Some(dropped),
+                Record::Line { .. } => {}
+            }
+        }
+        (gaps, all)
+    }
+
+    #[tokio::test]
+    async fn the_last_gap_is_told_though_there_was_never_room_again() {
+        let dir = TempDir::new().unwrap();
+        let options = SpoolOptions { dir: dir.path().to_owned(), segment_bytes: 200, max_bytes: 1000, blocking: false };
+        let mut writer = Writer::open(options).unwrap();
+        for _ in 0..100 {
+            put(&mut writer, &[b'x'; 60]).unwrap();
+        }
+        let (dropped, ended) = writer.end(9);
+        ended.unwrap();
+        assert!(dropped > 0);
+        assert_eq!(told(&dir), (dropped, Some(dropped)));
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_the_disk_refused_is_told_when_it_takes_it() {
+        let dir = TempDir::new().unwrap();
+        let options =
+            SpoolOptions { dir: dir.path().to_owned(), segment_bytes: 1000, max_bytes: 10_000, blocking: false };
+        let mut writer = Writer::open(options).unwrap();
+        put(&mut writer, b"whole").unwrap();
+        // Open for reading alone: every write fails, as on a disk that is full.
+        let segment = File::open(segment_path(dir.path(), 1)).unwrap();
+        let good = std::mem::replace(&mut writer.file, segment);
+        for _ in 0..5 {
+            assert!(put(&mut writer, b"lost").is_err());
+        }
+        writer.file = good;
+        put(&mut writer, b"again").unwrap();
+        let (dropped, ended) = writer.end(9);
+        ended.unwrap();
+        assert_eq!((dropped, told(&dir)), (5, (5, Some(5))));
+    }
 }

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use estiva_model::Ambient;
+use estiva_reconcile::Controller;
+use estiva_store::Row;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, node, owner, text};
+use crate::container_instance::loss::LossController;
+use crate::container_instance::table::ConnectionRow;
 
 async fn tasks_on(bench: &Bench, instance: &str) -> Vec<Value> {
     let listed = bench.list_tasks(&owner(), json!({ "containerInstance": instance })).await.unwrap();
@@ -82,4 +87,28 @@ async fn tasks_of_nobody_stay_where_they_are() {
     let input = json!({ "containerInstance": a, "force": true });
     bench.deregister_container_instance(&node("a"), input).await.unwrap();
     assert_eq!(bench.task(&task).await["lastStatus"], "STOPPED");
+}
+
+/// Nobody could come back while the control plane was down, however long that was.
+#[tokio::test]
+async fn after_a_restart_every_node_has_its_time_to_come_back() {
+    const LOST_AFTER: Duration = Duration::from_secs(60);
+    let bench = Bench::new();
+    let arn = bench.join("a", json!({})).await;
+    bench.connect(&arn, false).await;
+    let a = bench.ecs.store.view().scan::<ConnectionRow>("").next().unwrap();
+    let mut controller = LossController::new(Ambient::system(), LOST_AFTER);
+    let view = bench.ecs.store.view();
+    let up_again = a.changed_at.plus(Duration::from_secs(3600));
+    assert_eq!(controller.load(&view, up_again), [a.key()]);
+    let pass = controller.reconcile(&view, &a.key(), up_again);
+    assert!(pass.step.is_none());
+    assert_eq!(pass.again_at, Some(up_again.plus(LOST_AFTER)));
+    // That it was too far behind the store gives nobody more time.
+    let later = up_again.plus(Duration::from_secs(30));
+    controller.load(&view, later);
+    assert_eq!(controller.reconcile(&view, &a.key(), later).again_at, pass.again_at);
+    // Nobody waits for one that is deregistered.
+    bench.deregister_container_instance(&owner(), json!({ "containerInstance": arn })).await.unwrap();
+    assert!(controller.load(&bench.ecs.store.view(), later).is_empty());
 }

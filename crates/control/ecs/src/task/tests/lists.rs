@@ -61,15 +61,43 @@ async fn pages_hold_each_task_once() {
     }
     let all = list(&bench, json!({})).await;
     assert_eq!(all.len(), 7);
+    assert_pages_hold(&bench, json!({ "maxResults": 3 }), &all).await;
+}
+
+/// On an instance these are two lists.
+#[tokio::test]
+async fn pages_hold_tasks_that_are_ending_and_those_that_have_ended() {
+    let bench = Bench::new();
+    bench.define("web", json!({ "memory": 100, "cpu": 128 }), json!({})).await;
+    let a = bench.join("a", json!({})).await;
+    for number in 0..8 {
+        let task = run(&bench, json!({})).await;
+        if number < 6 {
+            bench.stop_task(&owner(), json!({ "task": task })).await.unwrap();
+        }
+        if number % 2 == 0 && number < 6 {
+            bench.report("a", &task, json!({ "status": "STOPPED" })).await.unwrap();
+        }
+    }
+    let input = json!({ "maxResults": 2, "desiredStatus": "STOPPED", "containerInstance": a });
+    let all = list(&bench, json!({ "desiredStatus": "STOPPED" })).await;
+    assert_eq!(all.len(), 6);
+    assert_pages_hold(&bench, input, &all).await;
+    assert_eq!(list(&bench, json!({ "containerInstance": a })).await.len(), 2);
+}
+
+/// The pages of such lists have each of all tasks once, in order.
+async fn assert_pages_hold(bench: &Bench, input: Value, all: &[String]) {
+    let most = usize::try_from(input["maxResults"].as_u64().unwrap()).unwrap();
     let (mut seen, mut token) = (Vec::new(), Value::Null);
     loop {
-        let mut input = json!({ "maxResults": 3 });
+        let mut input = input.clone();
         if !token.is_null() {
             input["nextToken"] = token;
         }
         let page = bench.list_tasks(&owner(), input).await.unwrap();
         let arns = page["taskArns"].as_array().unwrap();
-        assert!((1..=3).contains(&arns.len()));
+        assert!((1..=most).contains(&arns.len()));
         seen.extend(arns.iter().map(text));
         assert!(seen.len() <= all.len(), "the pages do not end");
         token = page["nextToken"].clone();

@@ -1,14 +1,20 @@
 //! Stopped tasks are shown for an hour, and then forgotten with what stood in their name.
 
+use std::time::Duration;
+
 use estiva_api_ecs::Error;
 use estiva_model::Timestamp;
 use serde_json::json;
 
+use crate::container_instance::forget_inactive;
+use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow};
 use crate::container_instance::tests::bench::{Bench, owner, reasons};
 use crate::scope::Scope;
 use crate::task::retention::{BATCH_ROWS, forget_due};
 use crate::task::table::{ClientTokenRow, TaskRow, TaskStatusRow, minute_of};
 use crate::task_definition::table::TaskDefinitionRow;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn this_minute() -> i64 {
     minute_of(Timestamp::now())
@@ -38,6 +44,25 @@ async fn what_has_stopped_is_forgotten_after_an_hour_and_what_runs_is_not() {
     assert_eq!(answer["tasks"][0]["taskArn"], runs);
     assert_eq!((bench.count::<TaskRow>(), bench.count::<TaskStatusRow>()), (1, 1));
     assert_eq!(bench.count::<ClientTokenRow>(), 0);
+}
+
+#[tokio::test]
+async fn a_deregistered_instance_is_forgotten_with_the_last_of_its_tasks() {
+    let (bench, start) = (Bench::new(), this_minute());
+    bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+    let gone = bench.join("a", json!({})).await;
+    let task = bench.run("web").await;
+    bench.join("b", json!({})).await;
+    let input = json!({ "containerInstance": gone, "force": true });
+    bench.deregister_container_instance(&owner(), input).await.unwrap();
+    let left = || (bench.count::<ContainerInstanceRow>(), bench.count::<ConnectionRow>());
+    forget_inactive(&bench.ecs, Timestamp::now().plus(HOUR)).await.unwrap();
+    assert_eq!(bench.task(&task).await["lastStatus"], "STOPPED");
+    assert_eq!(left(), (2, 2), "its task is still shown");
+    after(&bench, start, 60).await;
+    assert_eq!(left(), (2, 2));
+    after(&bench, start, 62).await;
+    assert_eq!(left(), (1, 1));
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub(super) struct Driver {
     shippers: Shippers,
     /// Containers that were not started yet, in the order of the task definition.
     pending: Vec<ContainerSpec>,
+    /// Those of them that the shim has made already: for an agent that has ended since.
+    created: BTreeSet<String>,
     /// When each container was last started.
     started: BTreeMap<String, Instant>,
     /// The health checks that run.
@@ -81,6 +83,7 @@ impl Driver {
             execs,
             shippers,
             pending: Vec::new(),
+            created: BTreeSet::new(),
             started: BTreeMap::new(),
             monitors: BTreeMap::new(),
             health: mpsc::unbounded_channel(),

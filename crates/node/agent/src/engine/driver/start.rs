@@ -56,7 +56,7 @@ impl Driver {
                 Status::Running { started_at_ms, .. } => self.found_running(client, &state.name, started_at_ms),
                 Status::Stopped(exit) => self.container_exited(client, &state.name, &exit).await,
                 // Its start is still to come, or, when the task is to end, its end.
-                Status::Created { .. } => {}
+                Status::Created { .. } => drop(self.created.insert(state.name)),
             }
         }
     }

@@ -123,9 +123,7 @@ impl Driver {
 
     async fn start_container(&mut self, client: &Client, spec: &ContainerSpec) -> Result<(), StartFailure> {
         let refused = |error| StartFailure::container(&spec.name, error);
-        // What is there already was created before the agent's end.
-        let there = client.state().await.map_err(StartFailure::shim)?;
-        if !there.containers.iter().any(|state| state.name == spec.name) {
+        if !self.created.contains(&spec.name) {
             client.create(spec).await.map_err(refused)?;
             fail_point::reach("container-created");
         }
