@@ -21,4 +21,4 @@ pub use breaker::Threshold;
 pub use daemon::{DaemonStep, plan_daemon};
 pub use replica::{ReplicaStep, Wanted, plan_replica};
 pub use rollout::{Advance, Gate, Outcome, STAGES, Signals, Stage, advance};
-pub use roster::{Counts, Member, Phase, Roster, Settled};
+pub use roster::{Counts, Member, Phase, Roster, Settled, Turn};

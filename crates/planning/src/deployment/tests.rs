@@ -19,6 +19,7 @@ fn member(deployment: &str, phase: Phase) -> Member {
         is_stopping: false,
         settles_as: Settled::Healthy,
         protected_until: None,
+        has_failed: false,
     }
 }
 
@@ -118,6 +119,27 @@ fn protected_tasks_are_passed_over() {
     roster.put("kept", Member { protected_until: until, ..member("old", Phase::Healthy) });
     assert_eq!(plan_replica(&roster, &wanted(1, 100, 200), NOW).stop.len(), 0);
     assert_eq!(plan_replica(&roster, &wanted(1, 100, 200), NOW.plus(Duration::from_secs(2))).stop.len(), 1);
+}
+
+#[test]
+fn a_deployment_has_recovered_if_a_task_became_healthy_after_the_last_failure() {
+    let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+    let mut roster = Roster::default();
+    assert!(!roster.has_recovered("new"));
+    roster.note("new", Turn::Failed, later(2));
+    roster.note("new", Turn::BecameHealthy, later(1));
+    assert!(!roster.has_recovered("new"), "that was before");
+    let settling = Phase::Settling(Some(later(5)));
+    roster.put("1", member("new", settling));
+    roster.settle(later(4));
+    assert!(!roster.has_recovered("new"));
+    roster.settle(later(6));
+    assert!(roster.has_recovered("new") && !roster.has_recovered("old"));
+    roster.note("new", Turn::Failed, later(5));
+    assert!(!roster.has_recovered("new"), "of what happened at one time the last counts");
+    roster.note("new", Turn::BecameHealthy, later(6));
+    roster.forget_turns(|deployment| deployment != "new");
+    assert!(!roster.has_recovered("new"));
 }
 
 #[test]
@@ -339,12 +361,10 @@ proptest! {
                 last.remove(&key);
             }
         }
-        kept.take_recovered("new");
         let mut anew = Roster::default();
         for (key, member) in &last {
             anew.put(key, member.clone());
         }
-        anew.take_recovered("new");
         prop_assert_eq!(&kept, &anew);
         kept.settle(Timestamp(until));
         let settling = |member: &&Member| !member.is_stopping && matches!(member.phase, Phase::Settling(Some(_)));

@@ -21,8 +21,6 @@ pub struct RolloutRow {
     pub under_way: Option<String>,
     /// The id of the service deployment that was begun last.
     pub latest: Option<String>,
-    /// The wait after tasks that failed.
-    pub backoff: Backoff,
     /// How many tasks found no room when they were to be started last.
     pub unplaced: usize,
     /// Whether the service was told to be in a steady state, and has been since.
@@ -52,6 +50,9 @@ pub struct Deployment {
     pub was_completed: bool,
     /// Tasks that have failed and no longer count, for one was healthy since.
     pub forgiven: usize,
+    /// The wait after tasks that failed.
+    #[serde(default)]
+    pub backoff: Backoff,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When it changed.
@@ -187,6 +188,19 @@ pub struct ServiceDeploymentRow {
     pub updated_at: Timestamp,
 }
 
+impl ServiceDeploymentRow {
+    /// Gives up the hooks that have not ended; the keys of their tasks, which are to end too.
+    pub fn close_hooks(&mut self) -> Vec<String> {
+        let open = self.hooks.iter_mut().filter(|hook| hook.status.is_open());
+        let closed = open.map(|hook| {
+            hook.status = HookStatus::Failed;
+            hook.reason = Some("its deployment ended".to_owned());
+            hook.task.clone()
+        });
+        closed.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
+}
+
 /// `serviceDeployments[].rollback`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackState {
@@ -277,6 +291,13 @@ pub enum HookStatus {
     Failed,
     #[serde(rename = "TIMED_OUT")]
     TimedOut,
+}
+
+impl HookStatus {
+    /// Whether it holds its deployment up.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::AwaitingAction | Self::InProgress)
+    }
 }
 
 impl Row for ServiceDeploymentRow {

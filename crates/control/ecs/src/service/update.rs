@@ -58,6 +58,8 @@ pub(crate) async fn update(
         let row = tx.put(row);
         if is_other || input.force_new_deployment == Some(true) {
             deployment::begin(tx, &row, &definition, &service.ambient);
+        } else {
+            deployment::forget_waits(tx, &row);
         }
         Ok(row)
     });

@@ -14,6 +14,7 @@ use super::{hooks, start};
 use crate::service::deployment;
 use crate::service::describe::find_revision;
 use crate::service::event::Kind;
+use crate::service::hook;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
 use crate::task::end::{self, Stop};
@@ -49,8 +50,8 @@ pub(super) struct Decision {
     pub only_on: Option<BTreeSet<String>>,
     /// The places, in the deployment's hooks, of those whose tasks are to be started.
     pub hook_starts: Vec<usize>,
-    /// The keys of the tasks of hooks whose time has run out.
-    pub hook_stops: Vec<String>,
+    /// The keys of the tasks of hooks that are to end, and why.
+    pub hook_stops: Vec<(String, &'static str)>,
     /// The service has ended.
     pub is_gone: bool,
     /// A revision, and what its images stand for.
@@ -125,6 +126,13 @@ impl Decision {
         self.rollout.under_way = None;
     }
 
+    /// Gives up the hooks of the deployment under way that have not ended.
+    pub fn close_hooks(&mut self) {
+        self.hook_starts.clear();
+        let tasks = self.under_way.as_mut().map(ServiceDeploymentRow::close_hooks).unwrap_or_default();
+        self.hook_stops.extend(tasks.into_iter().map(|task| (task, hook::DEPLOYMENT_ENDED)));
+    }
+
     fn is_idle(&self) -> bool {
         self.starts.is_empty()
             && self.stops.is_empty()
@@ -169,7 +177,9 @@ impl Decision {
         for (kind, message) in std::mem::take(&mut self.events) {
             self.rollout.tell(tx, kind, &message, ambient);
         }
-        hooks::stop_tasks(tx, &self.hook_stops, ambient);
+        for (task, why) in std::mem::take(&mut self.hook_stops) {
+            hook::end_tasks(tx, &[task], why, ambient.now());
+        }
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
             hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);

@@ -94,7 +94,7 @@ impl Controller for ServiceController {
             self.uneven.insert(service.clone());
         }
         for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
-            self.refresh(view, &task, now);
+            self.load_task(view, &task, now);
         }
         services
     }

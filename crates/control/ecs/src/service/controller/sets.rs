@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Bounds, FailureCounts, Roster, Wanted, plan_replica};
+use estiva_planning::deployment::{Bounds, Roster, Wanted, plan_replica};
 use estiva_store::{Row, Snapshot};
 
 use super::act::{Decision, Start};
-use super::{ServiceController, failures, start};
+use super::decide::heed_failures;
+use super::{ServiceController, start};
 use crate::service::rollout_table::DeploymentStatus;
 use crate::service::task_set::computed_desired_count;
 
@@ -15,12 +16,11 @@ impl ServiceController {
     pub(super) fn plan_sets(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, now: Timestamp) {
         let service = decision.service.key();
         let is_blocked = self.blocked.contains_key(&service);
-        let failed = decision.rollout.deployments.iter().map(|set| failures(view, set));
-        let failed = failed.fold(FailureCounts::default(), |all, it| all + it.all);
-        decision.rollout.backoff = decision.rollout.backoff.after(failed, now);
-        let may_start = !decision.rollout.backoff.is_waiting(now) && !is_blocked;
         let mut missing = 0;
         for set in decision.rollout.deployments.clone() {
+            let backoff = heed_failures(view, decision, roster, &set.id, now);
+            let may_start = !backoff.is_waiting(now) && !is_blocked;
+            decision.look_again(backoff.until.filter(|until| *until > now));
             let desired = computed_desired_count(&decision.service, &set);
             let wanted = Wanted {
                 deployment: set.id.clone(),
@@ -65,7 +65,9 @@ impl ServiceController {
         let is_over =
             |status: DeploymentStatus, id: &str| status == DeploymentStatus::Draining && !with_tasks.contains(id);
         decision.rollout.deployments.retain(|set| !is_over(set.status, &set.id));
-        decision.look_again(decision.rollout.backoff.until.filter(|until| *until > now));
+        if decision.rollout.deployments.iter().any(|set| set.task_set.as_ref().is_some_and(|state| !state.is_stable)) {
+            decision.look_again(roster.next_unprotected(now));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::rollout_table::{
     Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
 };
 use super::table::{ServiceRevisionRow, ServiceRow, child_key};
-use super::{event, revision};
+use super::{event, hook, revision};
 use crate::task_definition::table::TaskDefinitionRow;
 use estiva_api_ecs::types as api;
 
@@ -63,7 +63,6 @@ pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefi
     };
     rollout.under_way = Some(row.id.clone());
     rollout.latest = Some(row.id.clone());
-    rollout.backoff = Backoff::default();
     rollout.unplaced = 0;
     rollout.extra = 0;
     rollout.is_steady = false;
@@ -121,6 +120,7 @@ pub(super) fn entry(id: &str, revision: &str, now: estiva_model::Timestamp) -> D
         rollout_reason: format!("ECS deployment {id} in progress."),
         was_completed: false,
         forgiven: 0,
+        backoff: Backoff::default(),
         created_at: now,
         updated_at: now,
         task_set: None,
@@ -149,6 +149,7 @@ fn end_under_way(tx: &mut Tx<'_>, rollout: &mut RolloutRow, reason: &str, ambien
     row.stopped_at.get_or_insert(now);
     row.finished_at = Some(now);
     row.updated_at = now;
+    hook::end_tasks(tx, &row.close_hooks(), hook::DEPLOYMENT_ENDED, now);
     tx.put(row);
 }
 
@@ -161,13 +162,31 @@ pub(super) fn rollout(view: &Snapshot, service: &ServiceRow) -> RolloutRow {
 /// How many failed tasks the circuit breaker takes; `None` without one.
 pub(super) fn threshold(configuration: &api::DeploymentConfiguration, desired: usize) -> Option<usize> {
     let breaker = configuration.deployment_circuit_breaker.as_ref().filter(|breaker| breaker.enable)?;
-    let threshold = breaker.threshold_configuration.as_ref().map_or(Threshold::default(), |given| {
-        let value = usize::try_from(given.value).unwrap_or(1);
-        match given.r#type {
-            api::ThresholdType::Count => Threshold::Count(value),
-            api::ThresholdType::BoundedPercent => Threshold::BoundedPercent(value),
-            api::ThresholdType::UnboundedPercent => Threshold::UnboundedPercent(value),
+    Some(breaker.threshold_configuration.as_ref().map_or(Threshold::default(), threshold_of).tasks(desired))
+}
+
+/// How many failed tasks a rollback takes: as many as the deployment, and ECS's default without a circuit breaker.
+pub(super) fn rollback_threshold(configuration: &api::DeploymentConfiguration, desired: usize) -> usize {
+    threshold(configuration, desired).unwrap_or_else(|| Threshold::default().tasks(desired))
+}
+
+fn threshold_of(given: &api::ThresholdConfiguration) -> Threshold {
+    let value = usize::try_from(given.value).unwrap_or(1);
+    match given.r#type {
+        api::ThresholdType::Count => Threshold::Count(value),
+        api::ThresholdType::BoundedPercent => Threshold::BoundedPercent(value),
+        api::ThresholdType::UnboundedPercent => Threshold::UnboundedPercent(value),
+    }
+}
+
+/// Whoever changes a service may have mended what its tasks failed of: the next ones do not wait.
+pub(super) fn forget_waits(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let mut rollout = rollout(tx, service);
+    let is_waiting = |entry: &Deployment| entry.backoff != entry.backoff.forgotten();
+    if rollout.deployments.iter().any(is_waiting) {
+        for entry in &mut rollout.deployments {
+            entry.backoff = entry.backoff.forgotten();
         }
-    });
-    Some(threshold.tasks(desired))
+        tx.put(rollout);
+    }
 }

@@ -90,6 +90,7 @@ pub(crate) async fn update(
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
         let found = external(tx, &scope, &cluster.name, &input.service)?;
         let set = change(tx, &found, &input.task_set, |set| {
+            set.backoff = set.backoff.forgotten();
             let Some(state) = set.task_set.as_mut().filter(|state| state.scale.to_bits() != scale.to_bits()) else {
                 return;
             };

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use estiva_model::Timestamp;
+use estiva_planning::lifecycle::HealthStatus;
 use serde_json::{Value, json};
 
 use super::play::{Fate, Play};
+use crate::container_instance::table::ContainerInstanceRow;
 use crate::container_instance::tests::bench::{merged, node, owner, text};
 use crate::task::retention::forget_due;
 
@@ -157,6 +159,95 @@ async fn the_breaker_goes_back_or_stays() {
         assert_eq!(shown["runningCount"], 1, "the task of before runs on");
         assert!(play.stands_still(HOUR).await, "{status}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_whose_tasks_fail_has_failed_and_the_service_goes_on() {
+    for configuration in [breaker(true, 3), json!({})] {
+        let play = Play::with_nodes(&["a"]).await;
+        let percents = json!({ "minimumHealthyPercent": 0, "maximumPercent": 100 });
+        play.create(json!({ "desiredCount": 1, "deploymentConfiguration": merged(percents, configuration) })).await;
+        let first = play.rests().await["deployments"][0]["id"].clone();
+        let pause = json!({ "lifecycleHooks": [{ "targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"] }] });
+        play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": pause })).await;
+        play.until(async || play.deployment().await["lifecycleStage"] == "POST_SCALE_UP").await;
+        let arn = play.deployment().await["serviceDeploymentArn"].clone();
+        let input = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
+        play.bench.stop_service_deployment(&owner(), input).await.unwrap();
+        let of_first = |task: &crate::task::table::TaskRow| {
+            if json!(task.deployment) == first { Fate::Fails } else { Fate::Runs }
+        };
+        play.until_with(of_first, async || play.deployment().await["status"] == "ROLLBACK_FAILED").await;
+        let ended = play.deployment().await;
+        assert!(text(&ended["statusReason"]).contains("rolling back"), "{ended}");
+        assert!(!ended["finishedAt"].is_null());
+        let primary = play.show().await["deployments"][0].clone();
+        assert_eq!((&primary["id"], &primary["rolloutState"]), (&first, &json!("FAILED")));
+        assert_eq!(primary["failedTasks"], 3);
+        let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+        play.until_with(of_first, async || failed().await >= 6).await;
+        play.until(async || play.show().await["runningCount"] == 1).await;
+        play.until(async || play.show().await["deployments"].as_array().unwrap().len() == 1).await;
+        assert_eq!(play.show().await["deployments"][0]["id"], first);
+        play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": { "lifecycleHooks": [] } })).await;
+        play.rests().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_run_while_a_hook_holds_a_deployment_up_are_throttled_too() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let first = play.rests().await["deployments"][0]["id"].clone();
+    let pause = json!({ "lifecycleHooks": [{ "targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"] }] });
+    play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": pause })).await;
+    play.until(async || play.deployment().await["lifecycleStage"] == "PRE_SCALE_UP").await;
+    let task = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"][0].clone();
+    play.bench.submit_task_state_change(&node("a"), json!({ "task": task, "status": "STOPPED" })).await.unwrap();
+    let failed = async || {
+        let shown = play.show().await;
+        let of_first = shown["deployments"].as_array().unwrap().iter().find(|it| it["id"] == first);
+        of_first.unwrap()["failedTasks"].as_i64().unwrap()
+    };
+    let since = tokio::time::Instant::now();
+    play.until_with(|_| Fate::Fails, async || failed().await >= 10).await;
+    assert!(since.elapsed() > Duration::from_secs(4 * 60), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_healthy_while_the_server_was_down_makes_up_for_failures() {
+    let mut play = Play::with_nodes(&[]).await;
+    let capability = json!({ "attributes": [{ "name": "ecs.capability.container-health-check" }] });
+    play.bench.join("a", capability).await;
+    let check = json!({ "command": ["CMD", "true"] });
+    play.bench.define("checked", json!({ "memory": 100, "healthCheck": check }), json!({})).await;
+    let input = json!({ "taskDefinition": "checked", "desiredCount": 1, "deploymentConfiguration": breaker(true, 4) });
+    play.create(input).await;
+    let failed = async |play: &Play| play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Exits(1), async || failed(&play).await == 3).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    play.kill().await;
+    let task = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"][0].clone();
+    let health = vec![(text(&task), vec![("app".to_owned(), HealthStatus::Healthy)])];
+    let store = &play.bench.ecs.store;
+    let instance = store.view().scan::<ContainerInstanceRow>("").next().unwrap();
+    crate::task::health::take(store, &instance, health, Timestamp::now()).await.unwrap();
+    assert_eq!(failed(&play).await, 3);
+    play.restart();
+    play.comes_to("SUCCESSFUL").await;
+    assert_eq!(failed(&play).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_ends_the_wait_after_failures() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Fails, async || failed().await == 13).await;
+    let since = tokio::time::Instant::now();
+    play.update(json!({ "enableExecuteCommand": true })).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -182,6 +182,71 @@ async fn a_hooks_task_that_does_not_end_is_ended() {
     assert_eq!(task["stoppedReason"], "The time of the lifecycle hook has run out.");
 }
 
+/// A service whose newest deployment waits for the task of a hook.
+async fn migrating() -> (Play, String) {
+    let play = resting().await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+    let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
+    play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
+    let listed = async || play.bench.list_tasks(&owner(), json!({ "family": "migration" })).await.unwrap();
+    play.until(async || listed().await["taskArns"] != json!([])).await;
+    let task = text(&listed().await["taskArns"][0]);
+    play.until(async || play.bench.task(&task).await["lastStatus"] == "RUNNING").await;
+    (play, task)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hooks_task_ends_with_its_deployment() {
+    for (what, status) in [
+        ("stopped", "STOPPED"),
+        ("rolled back", "ROLLBACK_SUCCESSFUL"),
+        ("superseded", "STOPPED"),
+        ("deleted", "STOPPED"),
+    ] {
+        let (play, task) = migrating().await;
+        let arn = play.deployment().await["serviceDeploymentArn"].clone();
+        let stop = async |kind: &str| {
+            let input = json!({ "serviceDeploymentArn": arn, "stopType": kind });
+            play.bench.stop_service_deployment(&owner(), input).await.unwrap();
+        };
+        match what {
+            "stopped" => stop("ABORT").await,
+            "rolled back" => stop("ROLLBACK").await,
+            "superseded" => {
+                play.update(merged(hooks(&json!([])), json!({ "forceNewDeployment": true }))).await;
+            }
+            _ => {
+                play.bench.delete_service(&owner(), json!({ "service": "web", "force": true })).await.unwrap();
+            }
+        }
+        let about = json!({ "serviceDeploymentArns": [arn] });
+        let former = async || {
+            let answer = play.bench.describe_service_deployments(&owner(), about.clone()).await.unwrap();
+            answer["serviceDeployments"][0].clone()
+        };
+        play.until(async || former().await["status"] == status).await;
+        play.until(async || play.bench.task(&task).await["lastStatus"] == "STOPPED").await;
+        let reason = play.bench.task(&task).await["stoppedReason"].clone();
+        assert_eq!(reason, "The deployment of the lifecycle hook has ended.", "{what}");
+        assert_eq!(former().await["lifecycleHookDetails"][0]["status"], "FAILED", "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_a_deployment_that_goes_back_cannot_be_answered() {
+    let play = resting().await;
+    let given = hooks(&json!([pause("POST_SCALE_UP", json!({}))]));
+    play.update(merged(given, json!({ "forceNewDeployment": true }))).await;
+    let (arn, hook) = waiting(&play).await;
+    let input = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
+    play.bench.stop_service_deployment(&owner(), input).await.unwrap();
+    play.until(async || play.deployment().await["status"] != "ROLLBACK_REQUESTED").await;
+    let input = json!({ "serviceDeploymentArn": arn, "hookId": hook, "action": "CONTINUE" });
+    refusal(play.bench.continue_service_deployment(&owner(), input).await);
+    assert_eq!(play.comes_to("ROLLBACK_SUCCESSFUL").await["lifecycleHookDetails"][0]["status"], "FAILED");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hook_whose_task_finds_no_room_has_failed() {
     let play = resting().await;

@@ -1,9 +1,12 @@
 //! Task sets: what their owner says of them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::play::Play;
+use super::play::{Fate, Play};
 use crate::container_instance::tests::bench::{merged, owner, refusal, text};
+use crate::task::table::TaskRow;
 
 async fn external(names: &[&str]) -> Play {
     let play = Play::with_nodes(names).await;
@@ -62,7 +65,7 @@ async fn a_set_that_finds_no_room_does_not_keep_the_others_back() {
         running(&play, &small).await == 2 && set(&play, &small).await["stabilityStatus"] == "STEADY_STATE"
     })
     .await;
-    assert!(play.stands_still(std::time::Duration::from_secs(3600)).await);
+    assert!(play.stands_still(Duration::from_secs(3600)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,4 +99,33 @@ async fn sets_that_cannot_be_are_refused() {
     assert!(refusal(bench.create_task_set(&owner(), input).await).contains("EXTERNAL"));
     let told = refusal(bench.update_task_set(&owner(), about(json!({ "taskSet": "x", "scale": percent(1.0) }))).await);
     assert!(told.starts_with("TaskSetNotFoundException"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_whose_tasks_fail_does_not_keep_the_others_waiting() {
+    let play = external(&["a", "b"]).await;
+    play.bench.define("bad", json!({ "memory": 4 }), json!({})).await;
+    let (good, bad) = (make(&play, "web", 50.0).await, make(&play, "bad", 25.0).await);
+    let of_bad = |task: &TaskRow| if task.family == "bad" { Fate::Fails } else { Fate::Runs };
+    let failed = || play.bench.ecs.store.view().scan::<TaskRow>("").filter(|task| task.failure.is_some()).count();
+    play.until_with(of_bad, async || running(&play, &good).await == 2 && failed() >= 13).await;
+    let since = tokio::time::Instant::now();
+    let input = about(json!({ "taskSet": good, "scale": percent(100.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until_with(of_bad, async || running(&play, &good).await == 4).await;
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+    assert!(set(&play, &bad).await["runningCount"] == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_task_of_a_set_goes_once_its_protection_has_ended() {
+    let play = external(&["a", "b"]).await;
+    let blue = make(&play, "web", 50.0).await;
+    play.until(async || set(&play, &blue).await["stabilityStatus"] == "STEADY_STATE").await;
+    let tasks = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"].clone();
+    let input = json!({ "cluster": "default", "tasks": tasks, "protectionEnabled": true, "expiresInMinutes": 60 });
+    play.bench.update_task_protection(&owner(), input).await.unwrap();
+    let input = about(json!({ "taskSet": blue, "scale": percent(0.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until(async || running(&play, &blue).await == 0).await;
 }
