@@ -27,6 +27,9 @@ pub struct RolloutRow {
     pub is_steady: bool,
     /// Tasks that are started beyond the desired count, to move others elsewhere.
     pub extra: usize,
+    /// On how many container instances a DAEMON is to have a task.
+    #[serde(default)]
+    pub instances: usize,
     /// The number of the next event.
     pub next_event: u64,
     /// What was said last of each kind, and when, so that it is not said again and again.
@@ -113,6 +116,9 @@ pub struct TaskSet {
     /// The token of the request that made it, so that a repeated call answers as the first did.
     #[serde(default)]
     pub client_token: Option<String>,
+    /// SHA-256 of that request, so that the token cannot stand for another.
+    #[serde(default)]
+    pub request_digest: Option<String>,
 }
 
 impl Row for RolloutRow {

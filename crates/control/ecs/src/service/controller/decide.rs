@@ -128,11 +128,13 @@ impl ServiceController {
             };
         }
         let desired = usize::try_from(service.desired_count).unwrap_or(0);
+        let bounds = Bounds::new(desired, minimum, maximum);
         let wanted = Wanted {
             deployment: id.clone(),
             desired,
-            extra: rollout.extra,
-            bounds: Bounds::new(desired, minimum, maximum),
+            // The service may have been scaled since, to where there is less room for them.
+            extra: rollout.extra.min(bounds.upper.saturating_sub(desired)),
+            bounds,
             may_start,
             unplaced: if is_blocked { rollout.unplaced } else { 0 },
         };
@@ -163,6 +165,9 @@ impl ServiceController {
     }
 
     fn act_on(&self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: Plan, now: Timestamp) {
+        if decision.service.is_daemon && !plan.deployment.is_empty() {
+            decision.rollout.instances = plan.wanted;
+        }
         if plan.start > 0 {
             let count = plan.start.min(STARTS_MAX);
             let only_on = plan.start_on.or_else(|| decision.only_on.take());

@@ -28,7 +28,7 @@ use super::table::{ServiceRow, ServiceStatus};
 use crate::alarm::AlarmStates;
 use crate::task::table::{BY_FAILURE, TaskRow, failure_value};
 
-pub(super) use start::launch;
+pub(super) use start::{eligible, launch};
 
 /// Keeps services' promises. One of a store.
 pub(crate) struct ServiceController {

@@ -5,14 +5,14 @@ pub mod operations;
 use std::collections::BTreeSet;
 
 use estiva_model::Ambient;
-use estiva_planning::deployment::{Backoff, Stage, Threshold};
+use estiva_planning::deployment::{Backoff, Roster, Stage, Threshold};
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::rollout_table::{
     Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
 };
 use super::table::{ServiceRevisionRow, ServiceRow, child_key};
-use super::{event, hook, revision};
+use super::{controller, event, hook, revision};
 use crate::task_definition::table::TaskDefinitionRow;
 use estiva_api_ecs::types as api;
 
@@ -66,6 +66,9 @@ pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefi
     rollout.unplaced = 0;
     rollout.extra = 0;
     rollout.is_steady = false;
+    if service.is_daemon {
+        rollout.instances = controller::eligible(tx, service, Some(&revision), &Roster::default()).len();
+    }
     tx.put(row);
     tx.put(rollout);
     prune(tx, service);

@@ -7,7 +7,7 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
-use super::super::describe::{TaskCounts, count};
+use super::super::describe::{TaskCounts, count, desired};
 use super::super::rollout_table::{
     HookState, HookStatus, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
 };
@@ -174,6 +174,7 @@ fn to_api(view: &Snapshot, service: &ServiceRow, row: &ServiceDeploymentRow) -> 
         entry.map(|entry| TaskCounts::of(view, &entry.id)).unwrap_or_default()
     };
     let is_over = row.status.is_over();
+    let wanted = rollout.as_ref().map_or(0, |rollout| desired(service, rollout));
     let summary = |id: &String, requested: usize| {
         let counts = counts(id);
         api::ServiceRevisionSummary {
@@ -201,10 +202,7 @@ fn to_api(view: &Snapshot, service: &ServiceRow, row: &ServiceDeploymentRow) -> 
         status_reason: row.status_reason.clone(),
         lifecycle_stage: (!is_over).then(|| api::ServiceDeploymentLifecycleStage::parse(row.stage.as_str())).flatten(),
         source_service_revisions: Some(row.source_revisions.iter().map(|id| summary(id, 0)).collect()),
-        target_service_revision: Some(summary(
-            &row.target_revision,
-            usize::try_from(service.desired_count).unwrap_or(0),
-        )),
+        target_service_revision: Some(summary(&row.target_revision, wanted)),
         deployment_configuration: Some(row.configuration.clone()),
         deployment_circuit_breaker: Some(api::ServiceDeploymentCircuitBreaker {
             failure_count: Some(count(row.failures)),

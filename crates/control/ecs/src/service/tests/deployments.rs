@@ -335,6 +335,28 @@ async fn a_newer_deployment_takes_the_place_of_one_under_way() {
     assert_eq!(answer.unwrap()["serviceDeployments"][0]["status"], "STOPPED");
 }
 
+#[tokio::test(start_paused = true)]
+async fn after_a_rollback_a_service_is_as_it_was_before() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("eni", json!({ "memory": 100 }), json!({ "networkMode": "awsvpc" })).await;
+    let network = |subnet: &str| json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": [subnet] } } });
+    play.create(merged(network("subnet-good"), json!({ "taskDefinition": "eni", "desiredCount": 1 }))).await;
+    play.rests().await;
+    let bad = merged(network("subnet-bad"), hooks(&json!([pause("PRE_SCALE_UP", json!({}))])));
+    let subnet = |shown: &Value| shown["networkConfiguration"]["awsvpcConfiguration"]["subnets"][0].clone();
+    let shown = play.update(bad.clone()).await;
+    assert_eq!(subnet(&shown), "subnet-bad");
+    answer(&play, "ROLLBACK").await;
+    play.comes_to("ROLLBACK_SUCCESSFUL").await;
+    assert_eq!(subnet(&play.show().await), "subnet-good");
+    play.update(merged(hooks(&json!([])), json!({ "forceNewDeployment": true }))).await;
+    let shown = play.rests().await;
+    assert_eq!(subnet(&shown), "subnet-good");
+    assert_eq!(subnet(&shown["deployments"][0]), "subnet-good");
+    let again = play.update(network("subnet-bad")).await;
+    assert_eq!(subnet(&again["deployments"][0]), "subnet-bad", "what was taken back may be tried again");
+}
+
 /// One alarm, `errors`.
 #[derive(Default)]
 struct Siren(AtomicBool);

@@ -73,7 +73,10 @@ async fn a_token_makes_a_set_once() {
     let play = external(&["a"]).await;
     let input = about(json!({ "taskDefinition": "web", "clientToken": "t" }));
     let first = play.bench.create_task_set(&owner(), input.clone()).await.unwrap();
-    let again = play.bench.create_task_set(&owner(), input).await.unwrap();
+    let again = play.bench.create_task_set(&owner(), input.clone()).await.unwrap();
+    let other = merged(input, json!({ "scale": percent(1.0) }));
+    let told = refusal(play.bench.create_task_set(&owner(), other).await);
+    assert_eq!(told, "InvalidParameterException: Creation of task set was not idempotent.");
     assert_eq!(first["taskSet"]["id"], again["taskSet"]["id"]);
     make(&play, "web", 0.0).await;
     let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
@@ -92,6 +95,16 @@ async fn sets_that_cannot_be_are_refused() {
     for scale in [-1.0, 100.5] {
         let input = about(json!({ "taskDefinition": "web", "scale": percent(scale) }));
         assert!(refusal(bench.create_task_set(&owner(), input).await).contains("scale"));
+    }
+    let both = json!({ "launchType": "EC2", "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] });
+    for (more, words) in [
+        (both, "both a launch type and capacity provider strategy"),
+        (json!({ "launchType": "EC2", "platformVersion": "LATEST" }), "platform version"),
+        (json!({ "clientToken": "a b" }), "clientToken"),
+    ] {
+        let input = about(merged(json!({ "taskDefinition": "web" }), more));
+        let told = refusal(bench.create_task_set(&owner(), input).await);
+        assert!(told.contains(words), "{told}");
     }
     let other = json!({ "serviceName": "own", "taskDefinition": "web", "desiredCount": 0 });
     bench.create_service(&owner(), other).await.unwrap();
