@@ -18,7 +18,7 @@ mod tests;
 pub use backoff::{Backoff, FailureCounts, FailureKind};
 pub use bounds::Bounds;
 pub use breaker::Threshold;
-pub use daemon::{DaemonStep, plan_daemon};
+pub use daemon::{DaemonStep, DaemonWanted, plan_daemon};
 pub use replica::{ReplicaStep, Wanted, plan_replica};
 pub use rollout::{Advance, Gate, Outcome, STAGES, Signals, Stage, advance};
 pub use roster::{Counts, Member, Phase, Roster, Settled, Turn};

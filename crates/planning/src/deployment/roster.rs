@@ -264,6 +264,11 @@ impl Roster {
         self.counts(deployment, false)
     }
 
+    /// Those of a deployment on container instances that take leave.
+    pub fn leaving(&self, deployment: &str) -> Counts {
+        self.counts(deployment, true)
+    }
+
     /// The ids of the deployments that have tasks that are to run.
     pub fn deployments(&self) -> BTreeSet<&str> {
         self.groups.keys().map(|(deployment, _)| deployment.as_str()).collect()

@@ -4,6 +4,7 @@ mod controller;
 mod deployments;
 mod events;
 mod operations;
+mod passes;
 mod play;
 mod task_sets;
 mod walk;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Backoff, Bounds, Phase, Roster, Wanted, plan_daemon, plan_replica};
+use estiva_planning::deployment::{Backoff, Bounds, DaemonWanted, Phase, Roster, Wanted, plan_daemon, plan_replica};
 use estiva_store::{Row, Snapshot};
 
 use super::act::{Decision, Start};
@@ -105,17 +105,26 @@ impl ServiceController {
         let rollout = &decision.rollout;
         let has_failed = rollout.deployment(&id).is_some_and(is_given_up);
         let is_waiting = decision.backoff().is_some_and(|backoff| backoff.is_waiting(now));
-        let may_start = !has_failed && !is_waiting;
+        let fallback = decision.fallback().filter(|_| has_failed);
         let own = roster.staying(&id);
         let (minimum, maximum) = service.percents();
         let outgoing = roster.totals().total() - own.total();
         let is_blocked = self.blocked.contains_key(&service.key());
         if service.is_daemon {
-            let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
-            let company = |instance: &str| has_company(view, instance);
-            let step = plan_daemon(roster, &id, &eligible, minimum, may_start, &company, now);
+            let starting = decision.revision(view, fallback.as_ref().unwrap_or(&id));
+            let eligible = start::eligible(view, service, starting.as_deref(), roster);
+            let wanted = DaemonWanted {
+                deployment: &id,
+                is_given_up: has_failed,
+                eligible: &eligible,
+                minimum_healthy_percent: minimum,
+                may_start: (!has_failed || fallback.is_some()) && !is_waiting,
+                has_company: &|instance: &str| has_company(view, instance),
+            };
+            let step = plan_daemon(roster, &wanted, now);
             return Plan {
                 deployment: id,
+                start_for: fallback,
                 wanted: eligible.len(),
                 healthy: own.healthy,
                 outgoing,
@@ -135,11 +144,11 @@ impl ServiceController {
             // The service may have been scaled since, to where there is less room for them.
             extra: rollout.extra.min(bounds.upper.saturating_sub(desired)),
             bounds,
-            may_start,
+            may_start: !has_failed && !is_waiting,
             unplaced: if is_blocked { rollout.unplaced } else { 0 },
+            is_alone: false,
         };
         let step = plan_replica(roster, &wanted, now);
-        let fallback = decision.fallback().filter(|_| has_failed);
         let (start, missing) = if fallback.is_some() {
             let all = roster.totals();
             let missing = desired.saturating_sub(all.total() - all.unhealthy);
@@ -273,7 +282,9 @@ fn drain(decision: &mut Decision, roster: &Roster) {
     }
     if roster.is_empty() {
         decision.is_gone = true;
-        decision.rollout.deployments.clear();
+        // What it was is shown for as long as it is.
+        let is_external = decision.service.is_external;
+        decision.rollout.deployments.retain(|it| !is_external && it.status == DeploymentStatus::Primary);
     }
 }
 

@@ -105,7 +105,7 @@ impl Controller for ServiceController {
 
     fn reconcile(&mut self, view: &Snapshot, key: &String, now: Timestamp) -> Pass {
         match self.decide(view, key, now) {
-            Some(decision) => decision.into_pass(view, &self.ambient),
+            Some(decision) => decision.into_pass(view, &self.ambient, now),
             None => Pass::default(),
         }
     }

@@ -1,5 +1,8 @@
 //! Which services a change is about.
 
+use std::collections::btree_map::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use estiva_model::Timestamp;
@@ -84,7 +87,7 @@ impl ServiceController {
                 (Some(before), Some(after)) if before.remaining == after.remaining => {
                     self.with_capacity(view, &change.key, false)
                 }
-                (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
+                (Some(_), Some(_)) if is_leaving() => daemons_on(view, &change.key),
                 (Some(before), Some(after)) => self.with_capacity(view, &change.key, has_more(&before, &after)),
                 _ => self.with_capacity(view, &change.key, true),
             };
@@ -108,12 +111,14 @@ impl ServiceController {
 
     /// Services that wait for room on a container instance, or for other tasks on it.
     fn with_capacity(&mut self, view: &Snapshot, instance: &str, has_more: bool) -> Vec<String> {
-        let is_awaited = |awaits: &Awaits| has_more || *awaits == Awaits::Tasks;
-        if !self.blocked.values().any(is_awaited) {
+        if self.blocked.is_empty() {
             return Vec::new();
         }
-        let is_woken = |key: &&String| self.blocked.get(*key).is_some_and(is_awaited);
-        let woken: Vec<String> = self.services_of(view, instance).filter(is_woken).cloned().collect();
+        let prefix = reach(view, instance);
+        let of_reach = from(&self.blocked, &prefix).take_while(|(key, _)| key.starts_with(&prefix));
+        let is_woken = |awaits: Awaits| has_more || awaits == Awaits::Tasks;
+        let woken: Vec<String> =
+            of_reach.filter(|(_, awaits)| is_woken(**awaits)).map(|(key, _)| key.clone()).collect();
         for key in &woken {
             self.blocked.remove(key);
         }
@@ -121,23 +126,14 @@ impl ServiceController {
     }
 
     fn all_of_cluster_or_scope(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {
-        let services: Vec<String> = self.services_of(view, instance).cloned().collect();
+        let prefix = reach(view, instance);
+        let of_reach = from(&self.rosters, &prefix).map(|(key, _)| key).take_while(|key| key.starts_with(&prefix));
+        let services: Vec<String> = of_reach.cloned().collect();
         for key in &services {
             self.blocked.remove(key);
             self.uneven.insert(key.clone());
         }
         services
-    }
-
-    /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.
-    fn services_of(&self, view: &Snapshot, instance: &str) -> impl Iterator<Item = &String> {
-        let row = view.get::<ContainerInstanceRow>(instance);
-        let is_fargate = row.is_some_and(|row| row.attribute(FARGATE_ATTRIBUTE).is_some());
-        let cluster = cluster_of(instance);
-        let prefix = if is_fargate { scope_of(cluster) } else { cluster }.to_owned();
-        let from =
-            self.rosters.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
-        from.map(|(key, _)| key).take_while(move |key| key.starts_with(&prefix))
     }
 
     /// Notes the task that a hook of a service runs; its end is news for the service.
@@ -158,6 +154,27 @@ fn awaited(view: &Snapshot, rollout: &RolloutRow) -> Awaits {
         Some(service) if looks_at_tasks(&service) => Awaits::Tasks,
         _ => Awaits::Room,
     }
+}
+
+/// The front of the keys of the services whose tasks may be placed on a container instance: its cluster's, or, with Fargate
+/// capacity, its scope's.
+fn reach(view: &Snapshot, instance: &str) -> String {
+    let row = view.get::<ContainerInstanceRow>(instance);
+    let is_fargate = row.is_some_and(|row| row.attribute(FARGATE_ATTRIBUTE).is_some());
+    let cluster = cluster_of(instance);
+    if is_fargate { scope_of(cluster) } else { cluster }.to_owned()
+}
+
+fn from<'a, V>(map: &'a BTreeMap<String, V>, prefix: &str) -> Range<'a, String, V> {
+    map.range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+}
+
+/// The DAEMON services with a task on a container instance: it stays for as long as others do.
+fn daemons_on(view: &Snapshot, instance: &str) -> Vec<String> {
+    let live = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).filter(|task| task.is_live);
+    let services: BTreeSet<String> = live.filter_map(|task| service_key(&task)).collect();
+    let is_daemon = |key: &String| view.get::<ServiceRow>(key).is_some_and(|row| row.is_daemon);
+    services.into_iter().filter(is_daemon).collect()
 }
 
 fn has_more(before: &ReservationRow, after: &ReservationRow) -> bool {

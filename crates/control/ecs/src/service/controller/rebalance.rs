@@ -38,7 +38,8 @@ impl ServiceController {
         let service = &decision.service;
         let (_, maximum) = service.percents();
         let room = (plan.wanted * maximum / 100).saturating_sub(plan.wanted);
-        if service.is_daemon || room == 0 {
+        // A task alone stands nowhere twice.
+        if service.is_daemon || room == 0 || plan.wanted < 2 {
             return false;
         }
         let revision = decision.revision(view, &plan.deployment);

@@ -162,6 +162,25 @@ async fn the_breaker_goes_back_or_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_daemon_whose_deployment_failed_runs_on_as_it_was() {
+    let play = Play::with_nodes(&["a", "b"]).await;
+    play.create(json!({ "schedulingStrategy": "DAEMON", "deploymentConfiguration": breaker(false, 3) })).await;
+    play.rests().await;
+    play.bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+    play.update(json!({ "taskDefinition": "web:2" })).await;
+    let of_second = |task: &crate::task::table::TaskRow| {
+        if task.revision == 2 { Fate::Fails } else { Fate::Runs }
+    };
+    play.until_with(of_second, async || play.deployment().await["status"] == "STOPPED").await;
+    play.until_with(of_second, async || play.show().await["runningCount"] == 2).await;
+    play.bench.join("c", json!({})).await;
+    play.until_with(of_second, async || play.show().await["runningCount"] == 3).await;
+    assert!(play.stands_still(HOUR).await);
+    let deployments = play.show().await["deployments"].clone();
+    assert_eq!((&deployments[0]["rolloutState"], &deployments[1]["runningCount"]), (&json!("FAILED"), &json!(3)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rollback_whose_tasks_fail_has_failed_and_the_service_goes_on() {
     for configuration in [breaker(true, 3), json!({})] {
         let play = Play::with_nodes(&["a"]).await;
@@ -275,6 +294,7 @@ async fn a_deleted_service_ends_its_tasks_and_then_itself() {
     play.until(async || play.show().await["status"] == "INACTIVE").await;
     let shown = play.show().await;
     assert_eq!((&shown["runningCount"], &shown["deployments"]), (&json!(0), &json!([])));
+    assert!(text(&shown["taskDefinition"]).ends_with("web:1"), "what it was can still be seen");
     play.create(json!({ "desiredCount": 1 })).await;
     play.rests().await;
     assert_eq!(play.told("has started").await, 1, "a new service has nothing of a former one");
