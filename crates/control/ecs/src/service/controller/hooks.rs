@@ -3,7 +3,7 @@
 use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, Timestamp};
 use estiva_planning::deployment::Gate;
-use estiva_planning::lifecycle::{TaskState, TaskStatus};
+use estiva_planning::lifecycle::{StopCode, TaskState, TaskStatus};
 use estiva_planning::placement::Strategies;
 use estiva_store::{Row, Snapshot, Tx};
 
@@ -14,7 +14,7 @@ use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
-use crate::task::launch::{Launch, Wishes};
+use crate::task::launch::{GROUP_CHARS_MAX, Launch, Wishes};
 use crate::task::placement;
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition;
@@ -103,10 +103,12 @@ fn ended(view: &Snapshot, key: &str) -> Option<Result<(), String>> {
     let Some(status) = view.get::<TaskStatusRow>(key) else {
         return Some(Err("its task is gone".to_owned()));
     };
-    if status.state.last_status != TaskStatus::Stopped {
-        return None;
-    }
     let task = view.get::<TaskRow>(key)?;
+    if status.state.last_status != TaskStatus::Stopped {
+        // Of one that is lost nobody knows when it will be seen to have ended.
+        let is_lost = task.stop_code == Some(StopCode::InfrastructureHealth);
+        return is_lost.then(|| Err(task.stopped_reason.clone().unwrap_or_default()));
+    }
     let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision))?;
     Some(judge(&task, &definition.definition, &status.state))
 }
@@ -156,6 +158,11 @@ pub(super) fn start_tasks(
     }
 }
 
+/// The group of the tasks of a service's hooks. The longest names of services are cut off.
+fn group(service: &str) -> String {
+    format!("hook:{service}").chars().take(GROUP_CHARS_MAX).collect()
+}
+
 fn start_task(
     tx: &mut Tx<'_>,
     service: &ServiceRow,
@@ -171,7 +178,8 @@ fn start_task(
         overrides: Some(overrides.clone()),
         network: service.settings.network_configuration.clone(),
         started_by: Some(deployment.to_owned()),
-        group: Some(format!("hook:{}", service.name)),
+        group: Some(group(&service.name)),
+        is_of_hook: true,
         enable_execute_command: service.settings.enable_execute_command.unwrap_or(false),
         ..Wishes::default()
     };

@@ -26,7 +26,8 @@ impl ServiceController {
     pub(super) fn take_in(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
         if let Some(task) = change.row::<TaskRow>() {
             let Some(task) = task.after.or(task.before) else { return Vec::new() };
-            return self.refresh(view, &task, now).into_iter().collect();
+            let of_hook = self.hook_tasks.get(&*change.key).cloned();
+            return of_hook.or_else(|| self.refresh(view, &task, now)).into_iter().collect();
         }
         if let Some(status) = change.row::<TaskStatusRow>() {
             let is_over = status.after.is_none_or(|row| row.state.last_status == TaskStatus::Stopped);

@@ -166,6 +166,23 @@ async fn a_hooks_task_decides_by_its_exit_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_with_the_longest_name_has_hooks_too() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+    let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
+    let name = "n".repeat(255);
+    play.create(merged(hooks(&hook), json!({ "serviceName": name, "desiredCount": 0 }))).await;
+    let of_hook = |_: &crate::task::table::TaskRow| Fate::Exits(0);
+    let status = async || {
+        let listed = play.bench.list_service_deployments(&owner(), json!({ "service": name })).await.unwrap();
+        text(&listed["serviceDeployments"][0]["status"])
+    };
+    play.until_with(of_hook, async || ["SUCCESSFUL", "STOPPED"].contains(&status().await.as_str())).await;
+    assert_eq!(status().await, "SUCCESSFUL");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hooks_task_that_does_not_end_is_ended() {
     let play = resting().await;
     play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
