@@ -3,6 +3,7 @@
 mod controller;
 mod deployments;
 mod events;
+mod hooks;
 mod operations;
 mod passes;
 mod play;

@@ -173,15 +173,16 @@ impl Decision {
         if let Some((revision, image_digests)) = self.resolved.take() {
             tx.put(ServiceRevisionRow { image_digests, ..(*revision).clone() });
         }
+        // Why comes before what.
+        for (kind, message) in std::mem::take(&mut self.events) {
+            self.rollout.tell(tx, kind, &message, ambient);
+        }
         let mut stops = std::mem::take(&mut self.stops);
         stops.retain(|stop| !stop.spares_protected || !is_protected(tx, &stop.key, now));
         self.stop_tasks(tx, stops, ambient);
         let has_tried = !self.starts.is_empty();
         for it in std::mem::take(&mut self.starts) {
             start::start(tx, &self.service, &mut self.rollout, &it, ambient);
-        }
-        for (kind, message) in std::mem::take(&mut self.events) {
-            self.rollout.tell(tx, kind, &message, ambient);
         }
         for (task, why) in std::mem::take(&mut self.hook_stops) {
             hook::end_tasks(tx, &[task], why, ambient.now());

@@ -39,8 +39,8 @@ pub(crate) struct ServiceController {
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
     blocked: BTreeMap<String, Awaits>,
-    /// Services whose tasks may be spread unevenly.
-    uneven: BTreeSet<String>,
+    /// Services whose tasks may be spread unevenly, and where there may be too few of them.
+    uneven: BTreeMap<String, Suspects>,
     /// By service and deployment, what the images of containers stand for, as the first tasks found out.
     digests: BTreeMap<String, BTreeMap<String, ImageDigests>>,
     /// By the key of the task that a hook runs, the service.
@@ -59,6 +59,14 @@ enum Awaits {
     Tasks,
 }
 
+/// Container instances on which, or in whose availability zones, a service may have too few tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Suspects {
+    All,
+    /// Their keys.
+    Instances(BTreeSet<String>),
+}
+
 impl ServiceController {
     pub fn new(ambient: Ambient, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
         Self {
@@ -67,7 +75,7 @@ impl ServiceController {
             alarms,
             rosters: BTreeMap::new(),
             blocked: BTreeMap::new(),
-            uneven: BTreeSet::new(),
+            uneven: BTreeMap::new(),
             digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),
         }
@@ -91,7 +99,7 @@ impl Controller for ServiceController {
         let services: Vec<String> = view.scan::<ServiceRow>("").filter(is_live).map(|row| row.key()).collect();
         for service in &services {
             self.rosters.insert(service.clone(), Roster::default());
-            self.uneven.insert(service.clone());
+            self.uneven.insert(service.clone(), Suspects::All);
         }
         for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
             self.load_task(view, &task, now);

@@ -11,7 +11,7 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Snapshot};
 
 use super::member::service_key;
-use super::{Awaits, ServiceController, start};
+use super::{Awaits, ServiceController, Suspects, start};
 use crate::container_instance::table::{
     ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
 };
@@ -20,6 +20,9 @@ use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
+
+/// From so many on all container instances are looked at.
+const SUSPECTS_MAX: usize = 64;
 
 impl ServiceController {
     /// Takes a change in; gives the services to look at.
@@ -48,7 +51,7 @@ impl ServiceController {
                 self.look_again_at_unhealthy(view, &key, now);
             }
             self.blocked.remove(&key);
-            self.uneven.insert(key.clone());
+            self.uneven.insert(key.clone(), Suspects::All);
             return vec![key];
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
@@ -132,9 +135,20 @@ impl ServiceController {
         let services: Vec<String> = of_reach.cloned().collect();
         for key in &services {
             self.blocked.remove(key);
-            self.uneven.insert(key.clone());
+            self.suspect(key, instance);
         }
         services
+    }
+
+    /// Notes that a service may have too few tasks where a container instance is.
+    fn suspect(&mut self, service: &str, instance: &str) {
+        let suspects = self.uneven.entry(service.to_owned()).or_insert_with(|| Suspects::Instances(BTreeSet::new()));
+        if let Suspects::Instances(instances) = suspects {
+            instances.insert(instance.to_owned());
+            if instances.len() > SUSPECTS_MAX {
+                *suspects = Suspects::All;
+            }
+        }
     }
 
     /// Notes the task that a hook of a service runs; its end is news for the service.

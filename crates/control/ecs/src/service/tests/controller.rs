@@ -65,6 +65,55 @@ async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
     assert_eq!(play.told("was unable to place a task").await, 1);
 }
 
+fn in_zone(zone: &str) -> Value {
+    json!({ "attributes": [{ "name": "ecs.availability-zone", "value": zone }] })
+}
+
+/// How many tasks of the service are to run on each container instance that has any.
+async fn spread(play: &Play) -> Vec<usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    let listed = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap();
+    for task in listed["taskArns"].as_array().unwrap() {
+        *counts.entry(text(&play.bench.task(&text(task)).await["containerInstanceArn"])).or_insert(0) += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_are_evened_out_over_zones_that_come_and_over_instances_if_they_are_to_be() {
+    let play = Play::with_nodes(&[]).await;
+    play.bench.join("a", in_zone("one")).await;
+    play.create(json!({ "desiredCount": 4 })).await;
+    play.rests().await;
+    play.bench.join("b", in_zone("one")).await;
+    assert!(play.stands_still(HOUR).await);
+    assert_eq!(spread(&play).await, [4], "there is one zone still");
+    let c = play.bench.join("c", in_zone("two")).await;
+    play.until(async || play.told("has completed rebalancing").await == 1).await;
+    assert_eq!(spread(&play).await, [2, 2]);
+    let events = play.events().await;
+    let place = |text: &str| events.iter().position(|event| event.contains(text));
+    assert!(place("has begun rebalancing") < place("has started 2 tasks"), "{events:?}");
+    let state = async |status: &str| {
+        let input = json!({ "containerInstances": [c], "status": status });
+        play.bench.update_container_instances_state(&owner(), input).await.unwrap();
+    };
+    state("DRAINING").await;
+    play.until(async || play.told("has reached a steady state.").await == 3).await;
+    state("ACTIVE").await;
+    play.until(async || play.told("has completed rebalancing").await == 2).await;
+    let tags = json!([{ "key": "estiva:instance-rebalancing", "value": "enabled" }]);
+    let arn = play.show().await["serviceArn"].clone();
+    play.bench.tag_resource(&owner(), json!({ "resourceArn": arn, "tags": tags })).await.unwrap();
+    play.until(async || spread(&play).await == [1, 1, 2]).await;
+    play.bench.join("d", in_zone("two")).await;
+    play.until(async || spread(&play).await == [1, 1, 1, 1]).await;
+    play.rests().await;
+    assert!(play.stands_still(HOUR).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_wants_company_is_placed_once_it_is_there() {
     let play = Play::with_nodes(&["a"]).await;
