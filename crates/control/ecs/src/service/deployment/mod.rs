@@ -3,6 +3,7 @@
 pub mod operations;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use estiva_model::Ambient;
 use estiva_planning::deployment::{Backoff, Roster, Stage, Threshold};
@@ -91,6 +92,21 @@ fn prune(tx: &mut Tx<'_>, service: &ServiceRow) {
         for id in row.source_revisions.iter().chain([&row.target_revision]).filter(|id| !wanted.contains(id)) {
             tx.delete::<ServiceRevisionRow>(&child_key(&service.key(), id));
         }
+    }
+}
+
+/// Forgets the oldest revisions of former task sets beyond what is kept.
+pub(super) fn prune_revisions_of_sets(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let current = rollout(tx, service).deployments;
+    let is_over = |row: &Arc<ServiceRevisionRow>| current.iter().all(|set| set.revision != row.id);
+    let prefix = child_key(&service.key(), "");
+    let mut rows: Vec<_> = tx.scan::<ServiceRevisionRow>(&prefix).filter(is_over).collect();
+    if rows.len() <= KEPT_MAX {
+        return;
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.settings.created_at));
+    for row in &rows[KEPT_MAX..] {
+        tx.delete::<ServiceRevisionRow>(&row.key());
     }
 }
 

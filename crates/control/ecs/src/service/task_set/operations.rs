@@ -75,6 +75,7 @@ pub(crate) async fn create(
         rollout.deployments.insert(0, set.clone());
         look_for_room(&mut rollout);
         tx.put(rollout);
+        deployment::prune_revisions_of_sets(tx, &found);
         Ok::<_, Error>((found, set))
     });
     let (found, set) = update.await.map_err(error::update)?;

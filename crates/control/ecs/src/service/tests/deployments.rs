@@ -131,6 +131,10 @@ async fn a_deployment_is_stopped_where_it_is_or_taken_back() {
             json!({ "serviceDeploymentArn": play.deployment().await["serviceDeploymentArn"], "stopType": kind });
         play.bench.stop_service_deployment(&owner(), input.clone()).await.unwrap();
         play.comes_to(ended).await;
+        let deployment = play.deployment().await;
+        let requested = |revision: &Value| revision["requestedTaskCount"].as_i64().unwrap();
+        let (source, target) = (&deployment["sourceServiceRevisions"][0], &deployment["targetServiceRevision"]);
+        assert_eq!((requested(source), requested(target)), if kind == "ROLLBACK" { (1, 0) } else { (0, 1) });
         let primary = play.show().await["deployments"][0].clone();
         assert_eq!(primary["id"] == before, kind == "ROLLBACK");
         assert_eq!(primary["rolloutState"], if kind == "ROLLBACK" { "COMPLETED" } else { "FAILED" });

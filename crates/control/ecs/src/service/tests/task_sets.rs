@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::play::{Fate, Play};
 use crate::container_instance::tests::bench::{merged, owner, refusal, text};
+use crate::service::table::ServiceRevisionRow;
 use crate::task::table::TaskRow;
 
 async fn external(names: &[&str]) -> Play {
@@ -141,4 +142,22 @@ async fn a_protected_task_of_a_set_goes_once_its_protection_has_ended() {
     let input = about(json!({ "taskSet": blue, "scale": percent(0.0) }));
     play.bench.update_task_set(&owner(), input).await.unwrap();
     play.until(async || running(&play, &blue).await == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_former_sets_a_hundred_revisions_are_kept() {
+    let play = external(&["a"]).await;
+    let lasting = make(&play, "web", 25.0).await;
+    for _ in 0..120 {
+        let set = make(&play, "web", 0.0).await;
+        play.bench.delete_task_set(&owner(), about(json!({ "taskSet": set }))).await.unwrap();
+        play.until(async || set_count(&play).await == 1).await;
+    }
+    assert_eq!(play.bench.count::<ServiceRevisionRow>(), 102, "and those of the two that were there at last");
+    assert!(text(&set(&play, &lasting).await["taskDefinition"]).ends_with("web:1"));
+}
+
+async fn set_count(play: &Play) -> usize {
+    let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
+    answer["taskSets"].as_array().unwrap().len()
 }
