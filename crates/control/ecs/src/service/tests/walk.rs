@@ -62,18 +62,20 @@ struct Walk {
     fates: BTreeMap<String, Fate>,
     /// Of the tasks of hooks.
     of_hooks: Fate,
+    is_daemon: bool,
 }
 
 impl Walk {
-    async fn begin(configuration: &Value) -> Self {
+    async fn begin(configuration: &Value, is_daemon: bool) -> Self {
         let play = Play::with_nodes(&[]).await;
         let mut nodes = Vec::new();
         for name in NODES {
             nodes.push(play.bench.join(name, json!({})).await);
         }
-        play.create(json!({ "desiredCount": 3, "deploymentConfiguration": configuration })).await;
+        let kind = if is_daemon { json!({ "schedulingStrategy": "DAEMON" }) } else { json!({ "desiredCount": 3 }) };
+        play.create(merged(kind, json!({ "deploymentConfiguration": configuration }))).await;
         play.bench.define("migration", json!({ "memory": 4, "cpu": 16 }), json!({})).await;
-        Self { play, nodes, fates: BTreeMap::new(), of_hooks: Fate::Runs }
+        Self { play, nodes, fates: BTreeMap::new(), of_hooks: Fate::Runs, is_daemon }
     }
 
     fn fate(&self) -> impl Fn(&TaskRow) -> Fate {
@@ -95,6 +97,7 @@ impl Walk {
     async fn happens(&mut self, event: &Event) {
         let bench = &self.play.bench;
         match event {
+            Event::Scale(_) if self.is_daemon => {}
             Event::Scale(count) => {
                 self.play.update(json!({ "desiredCount": count })).await;
             }
@@ -165,7 +168,8 @@ impl Walk {
             self.play.bench.connect(&self.nodes[place], true).await;
         }
         self.happens(&Event::Deploy(Fate::Runs)).await;
-        let shown = self.play.update(json!({ "desiredCount": desired })).await;
+        let scale = if self.is_daemon { json!({}) } else { json!({ "desiredCount": desired }) };
+        let shown = self.play.update(scale).await;
         let newest = shown["deployments"][0]["id"].clone();
         let rests = async || {
             let shown = self.play.show().await;
@@ -219,11 +223,30 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut walk = Walk::begin(&configuration(percents.0, percents.1, breaker)).await;
+            let mut walk = Walk::begin(&configuration(percents.0, percents.1, breaker), false).await;
             for event in &events {
                 walk.happens(event).await;
             }
             walk.ends_well(desired).await;
+        });
+    }
+
+    #[test]
+    fn a_daemon_comes_to_rest_whatever_has_happened(
+        events in proptest::collection::vec(event(), 1..16),
+        minimum in prop_oneof![Just(0), Just(50)],
+        breaker: bool,
+        rolls_back: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut configuration = configuration(minimum, 100, breaker);
+            configuration["deploymentCircuitBreaker"]["rollback"] = json!(breaker && rolls_back);
+            let mut walk = Walk::begin(&configuration, true).await;
+            for event in &events {
+                walk.happens(event).await;
+            }
+            walk.ends_well(NODES.len()).await;
         });
     }
 }
