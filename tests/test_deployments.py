@@ -289,6 +289,67 @@ def test_a_migration_runs_before_the_new_revision(new_service, estiva, tmp_path)
     assert {revision_of(task) for task in service.running()} == {2}
 
 
+@pytest.mark.parametrize("how", ["superseded", "aborted", "deleted"])
+def test_a_migration_ends_with_its_deployment(new_service, estiva, how):
+    family = unique("endless")
+    migration = estiva.register(unique("migration"), [quiet()])["taskDefinitionArn"]
+    first, second, third = (define(estiva, family) for _ in range(3))
+    service = new_service(first, 1)
+    service.stable()
+    service.update(taskDefinition=second, **configured(hook("PRE_SCALE_UP", hookTargetArn=migration)))
+
+    def migrating():
+        listed = estiva.ecs.list_tasks(family=migration.rsplit("/")[-1].split(":")[0])["taskArns"]
+        return listed[0] if listed and estiva.task(listed[0])["lastStatus"] == "RUNNING" else None
+
+    task = eventually(migrating, PATIENCE)
+    arn = service.deployment()["serviceDeploymentArn"]
+    if how == "superseded":
+        service.update(taskDefinition=third, **configured())
+    elif how == "aborted":
+        estiva.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ABORT")
+    else:
+        service.delete()
+    eventually(lambda: estiva.task(task)["lastStatus"] == "STOPPED", PATIENCE)
+    assert estiva.task(task)["stoppedReason"] == "The deployment of the lifecycle hook has ended."
+    [ended] = estiva.ecs.describe_service_deployments(serviceDeploymentArns=[arn])["serviceDeployments"]
+    assert ended["status"] == "STOPPED" and [it["status"] for it in ended["lifecycleHookDetails"]] == ["FAILED"]
+    if how == "superseded":
+        service.stable()
+        assert [revision_of(task) for task in service.running()] == [3]
+
+
+def test_a_rollback_whose_tasks_fail_has_failed_and_the_service_goes_on(new_service, estiva, tmp_path):
+    """The first revision needs a file that is gone when it is wanted again, and that comes back."""
+    (needed := tmp_path / "needed").touch()
+    volumes = [{"name": "shared", "host": {"sourcePath": str(tmp_path)}}]
+    mount = [{"sourceVolume": "shared", "containerPath": "/shared"}]
+    family = unique("no-way-back")
+    needs = shell(f"test -e /shared/needed || exit 1; {QUIET}", memory=16, mountPoints=mount)
+    first, second = define(estiva, family, needs, volumes=volumes), define(estiva, family)
+    configuration = breaker(type="COUNT", value=2)["deploymentConfiguration"]
+    configuration |= {"minimumHealthyPercent": 0, "maximumPercent": 100, "bakeTimeInMinutes": 60}
+    service = new_service(first, 1, deploymentConfiguration={**configuration, "bakeTimeInMinutes": 0})
+    service.stable()
+    service.tells("has reached a steady state.")
+    before = service.primary()["id"]
+    service.update(taskDefinition=second, deploymentConfiguration=configuration)
+    arn = service.comes_to("IN_PROGRESS", "BAKE_TIME")["serviceDeploymentArn"]
+    needed.unlink()
+    estiva.ecs.stop_service_deployment(serviceDeploymentArn=arn, stopType="ROLLBACK")
+    ended = service.comes_to("ROLLBACK_FAILED")
+    assert ended["finishedAt"] and "tasks failed to start." in ended["statusReason"]
+    primary = service.primary()
+    assert (primary["id"], primary["rolloutState"]) == (before, "FAILED")
+    failed = primary["failedTasks"]
+    eventually(lambda: service.primary()["failedTasks"] > failed, PATIENCE)
+    needed.touch()
+    eventually(lambda: [revision_of(task) for task in service.running()] == [1], PATIENCE)
+    eventually(lambda: len([event for event in service.events() if "steady" in event]) == 2, PATIENCE)
+    service.update(taskDefinition=second, deploymentConfiguration={"bakeTimeInMinutes": 0})
+    service.stable()
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [

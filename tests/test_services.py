@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import threading
+import uuid
 
 import pytest
 from installation import container, eventually
@@ -289,6 +290,9 @@ BAD = [
     ({"platformVersion": "1.4.0"}, "InvalidParameterException", "platform version"),
     ({"loadBalancers": [{"targetGroupArn": "x", "containerName": "main", "containerPort": 80}]}, "InvalidParameterException", "loadBalancers"),
     ({"tags": [{"key": "aws:mine", "value": ""}]}, "InvalidParameterException", "aws:"),
+    ({"clientToken": "t" * 37}, "InvalidParameterException", "clientToken"),
+    ({"deploymentController": {"type": "EXTERNAL"}, "desiredCount": 0}, "InvalidParameterException", "taskDefinition"),
+    ({"deploymentConfiguration": {"canaryConfiguration": {"canaryPercent": 5.0}}}, "InvalidParameterException", "canaryConfiguration"),
 ]
 
 
@@ -296,6 +300,44 @@ BAD = [
 def test_a_service_that_cannot_be_is_refused_by_field(estiva, change, code, text):
     request = {"serviceName": unique("refused"), "taskDefinition": define(estiva, "to-be-refused"), "desiredCount": 1, **change}
     refused(lambda: estiva.ecs.create_service(**request), code, text)
+
+
+def test_a_token_stands_for_one_request(estiva):
+    request = {"serviceName": unique("once"), "taskDefinition": define(estiva, unique("once")), "clientToken": uuid.uuid4().hex}
+    made = estiva.ecs.create_service(**request, desiredCount=0)["service"]
+    again = estiva.ecs.create_service(**request, desiredCount=0)["service"]
+    assert (again["serviceArn"], again["createdAt"]) == (made["serviceArn"], made["createdAt"])
+    refused(
+        lambda: estiva.ecs.create_service(**request, desiredCount=1),
+        "InvalidParameterException",
+        "Creation of service was not idempotent.",
+    )
+    estiva.ecs.delete_service(service=request["serviceName"])
+
+
+def test_an_arn_of_another_cluster_means_no_service_of_this_one(new_service, estiva):
+    cluster, name = unique("other"), unique("twin")
+    definition = define(estiva, unique("twin"))
+    estiva.ecs.create_cluster(clusterName=cluster)
+    here = new_service(definition, 0, name=name)
+    there = Service(estiva, definition, 0, name=name, cluster=cluster)
+    text = f"Identifier is for cluster {cluster}. Your cluster is default."
+    for call in (
+        lambda: estiva.ecs.delete_service(service=there.arn),
+        lambda: estiva.ecs.update_service(service=there.arn, desiredCount=1),
+        lambda: estiva.ecs.describe_services(services=[there.arn]),
+    ):
+        refused(call, "InvalidParameterException", text)
+    assert (here.show()["status"], here.show()["desiredCount"]) == ("ACTIVE", 0)
+    there.delete()
+    estiva.ecs.delete_cluster(cluster=cluster)
+
+
+def test_a_daemon_is_waited_for(new_service, estiva):
+    service = new_service(define(estiva, unique("daemon")), schedulingStrategy="DAEMON")
+    assert (service.made["desiredCount"], service.made["runningCount"]) == (1, 0)
+    estiva.aws("ecs", "wait", "services-stable", "--services", service.name)
+    assert len(service.running()) == 1
 
 
 def test_operations_refuse_what_is_not_there(new_service, estiva):

@@ -60,9 +60,11 @@ def test_task_sets_refuse_what_cannot_be(new_service, estiva):
     ecs, definition = estiva.ecs, define(estiva, unique("sets"))
     service = new_service(None, 1, deploymentController={"type": "EXTERNAL"})
     where = {"cluster": "default", "service": service.name}
+    both = {"launchType": "EC2", "capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}
     for call, code, text in [
         (lambda: ecs.create_task_set(**where, taskDefinition="none"), "ClientException", "TaskDefinition not found."),
         (lambda: ecs.create_task_set(**where, taskDefinition=definition, scale=percent(101)), "InvalidParameterException", "scale"),
+        (lambda: ecs.create_task_set(**where, taskDefinition=definition, **both), "InvalidParameterException", "both a launch type"),
         (lambda: ecs.update_task_set(**where, taskSet="none", scale=percent(1)), "TaskSetNotFoundException", ""),
         (lambda: ecs.delete_task_set(**where, taskSet="none"), "TaskSetNotFoundException", ""),
         (lambda: ecs.update_service_primary_task_set(**where, primaryTaskSet="none"), "TaskSetNotFoundException", ""),

@@ -14,6 +14,7 @@ mod error;
 mod estiva_api;
 pub mod exec_session;
 mod failure;
+mod idempotency;
 pub mod image_pull;
 mod name;
 mod page;

@@ -45,4 +45,13 @@ impl Scope {
         let name = resource.rsplit('/').next().unwrap_or(resource);
         here.then(|| &text[text.len() - name.len()..])
     }
+
+    /// The cluster that an ECS ARN `kind/cluster/name` names. Short ARNs, `kind/name`, name none.
+    pub fn cluster_in(text: &str) -> Option<String> {
+        let arn: Arn = text.parse().ok()?;
+        match arn.resource.split('/').collect::<Vec<_>>().as_slice() {
+            [_, cluster, _] => Some((*cluster).to_owned()),
+            _ => None,
+        }
+    }
 }

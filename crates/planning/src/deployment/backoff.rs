@@ -4,7 +4,6 @@
 //! failure is tried again at once and each later round waits twice as long as the one before. Tasks that ran but ended before
 //! they counted as healthy are tried again without end and soon, as ECS does it, though not as fast as they can fail.
 
-use std::ops::Add;
 use std::time::Duration;
 
 use estiva_model::Timestamp;
@@ -40,14 +39,6 @@ impl FailureCounts {
     }
 }
 
-impl Add for FailureCounts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { never_ran: self.never_ran + other.never_ran, never_healthy: self.never_healthy + other.never_healthy }
-    }
-}
-
 /// Rounds of failures, and until when the next one waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
@@ -71,6 +62,12 @@ impl Backoff {
         let newest = if never_ran { FailureKind::NeverRan } else { FailureKind::NeverHealthy };
         let rounds = self.rounds.saturating_add(1);
         Self { failures, rounds, until: Some(now.plus(delay(rounds, newest))) }
+    }
+
+    /// As if nothing had failed lately: the next task is started at once.
+    #[must_use]
+    pub fn forgotten(&self) -> Self {
+        Self { failures: self.failures, ..Self::default() }
     }
 
     /// Whether it is too early to start a task.

@@ -10,10 +10,10 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// minimumHealthyPercent is rounded up, maximumPercent down.
+    /// minimumHealthyPercent is rounded up, maximumPercent down. There need never be more healthy tasks than are desired.
     pub fn new(desired: usize, minimum_healthy_percent: usize, maximum_percent: usize) -> Self {
         let share = |percent: usize| desired.saturating_mul(percent);
-        Self { lower: share(minimum_healthy_percent).div_ceil(100), upper: share(maximum_percent) / 100 }
+        Self { lower: share(minimum_healthy_percent).div_ceil(100).min(desired), upper: share(maximum_percent) / 100 }
     }
 }
 
@@ -27,5 +27,6 @@ mod tests {
         assert_eq!(Bounds::new(3, 50, 150), Bounds { lower: 2, upper: 4 });
         assert_eq!(Bounds::new(1, 50, 150), Bounds { lower: 1, upper: 1 });
         assert_eq!(Bounds::new(0, 100, 200), Bounds { lower: 0, upper: 0 });
+        assert_eq!(Bounds::new(4, 150, 200), Bounds { lower: 4, upper: 8 }, "or it could never come to rest");
     }
 }

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub may_start: bool,
     /// How many tasks found no room when they were to be started last.
     pub unplaced: usize,
+    /// Tasks of other deployments are not this one's to replace.
+    pub is_alone: bool,
 }
 
 /// What to do next.
@@ -47,7 +49,7 @@ pub struct ReplicaStep {
 pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> ReplicaStep {
     let target = wanted.desired + wanted.extra;
     let own = roster.staying(&wanted.deployment);
-    let all = roster.totals();
+    let all = if wanted.is_alone { own + roster.leaving(&wanted.deployment) } else { roster.totals() };
     let outgoing = all.total() - own.total();
     let good = own.pending + own.settling + own.healthy;
     let lacking = target.saturating_sub(good);
@@ -57,21 +59,21 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     let blocked = missing.saturating_sub(room);
 
     let healthy_left = all.healthy.saturating_sub(wanted.bounds.lower);
-    let mut stops = Stops { roster, now, keys: BTreeSet::new(), healthy_left };
+    let mut stops = Stops { roster, wanted, now, keys: BTreeSet::new(), healthy_left };
     stops.take_leaving_pending();
 
     let replaced = (own.healthy + own.unhealthy).saturating_sub(target).min(own.unhealthy);
-    stops.take_own(&wanted.deployment, Phase::Unhealthy, replaced);
+    stops.take_own(Phase::Unhealthy, replaced);
     let mut surplus = good.saturating_sub(target);
-    surplus -= stops.take_own(&wanted.deployment, Phase::Pending, surplus);
-    surplus -= stops.take_own(&wanted.deployment, Phase::Settling(None), surplus);
+    surplus -= stops.take_own(Phase::Pending, surplus);
+    surplus -= stops.take_own(Phase::Settling(None), surplus);
 
     let superseded = outgoing.saturating_sub(target.saturating_sub(own.healthy));
     let unplaced = if roster.stopping() == 0 { wanted.unplaced.min(missing) } else { 0 };
-    stops.take_outgoing(&wanted.deployment, superseded.max(blocked).max(unplaced));
+    stops.take_outgoing(superseded.max(blocked).max(unplaced));
     let is_waiting = own.pending + own.settling + roster.stopping() > 0;
     if blocked > 0 && stops.keys.is_empty() && !is_waiting {
-        stops.take_own(&wanted.deployment, Phase::Unhealthy, 1);
+        stops.take_own(Phase::Unhealthy, 1);
     }
 
     let room = upper.saturating_sub(all.total() - stops.keys.len());
@@ -90,6 +92,7 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
 /// Tasks chosen to be stopped.
 struct Stops<'a> {
     roster: &'a Roster,
+    wanted: &'a Wanted,
     now: Timestamp,
     keys: BTreeSet<String>,
     /// How many healthy ones may still be chosen.
@@ -99,15 +102,17 @@ struct Stops<'a> {
 impl Stops<'_> {
     /// On a container instance that takes leave they would only begin to run to be stopped.
     fn take_leaving_pending(&mut self) {
-        self.keys.extend(self.roster.leaving_pending().cloned());
+        let keys: Vec<String> = self.roster.leaving_pending().filter(|key| self.concerns(key)).cloned().collect();
+        self.keys.extend(keys);
     }
 
-    fn take_own(&mut self, deployment: &str, phase: Phase, count: usize) -> usize {
-        self.take(self.roster.in_phase(deployment, phase), count)
+    fn take_own(&mut self, phase: Phase, count: usize) -> usize {
+        self.take(self.roster.in_phase(&self.wanted.deployment, phase), count)
     }
 
     /// First those that are no loss.
-    fn take_outgoing(&mut self, deployment: &str, count: usize) {
+    fn take_outgoing(&mut self, count: usize) {
+        let deployment = &self.wanted.deployment;
         let mut left = count;
         for phase in [Phase::Pending, Phase::Unhealthy, Phase::Settling(None)] {
             left -= self.take(self.roster.outgoing(deployment, phase), left);
@@ -115,9 +120,16 @@ impl Stops<'_> {
         self.healthy_left -= self.take(self.roster.outgoing(deployment, Phase::Healthy), left.min(self.healthy_left));
     }
 
+    fn concerns(&self, key: &str) -> bool {
+        let deployment = &self.wanted.deployment;
+        !self.wanted.is_alone || self.roster.get(key).is_some_and(|member| member.deployment == *deployment)
+    }
+
     /// Adds the first `count` that may be stopped; how many there were.
     fn take<'k>(&mut self, keys: impl Iterator<Item = &'k String>, count: usize) -> usize {
-        let is_free = |key: &&String| self.roster.get(key).is_some_and(|member| !member.is_protected(self.now));
+        let is_free = |key: &&String| {
+            self.concerns(key) && self.roster.get(key).is_some_and(|member| !member.is_protected(self.now))
+        };
         let chosen: Vec<String> =
             keys.filter(|key| !self.keys.contains(*key)).filter(is_free).take(count).cloned().collect();
         let taken = chosen.len();

@@ -44,6 +44,16 @@ pub struct Member {
     pub settles_as: Settled,
     /// Not to be stopped by deployments and by scaling in before.
     pub protected_until: Option<Timestamp>,
+    /// It counts among the failed tasks of its deployment, though it has not ended.
+    pub has_failed: bool,
+}
+
+/// What happened last to a deployment's tasks: whether those that failed are made up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Turn {
+    BecameHealthy,
+    Failed,
 }
 
 impl Member {
@@ -137,17 +147,13 @@ pub struct Roster {
     protections: BTreeSet<(Timestamp, String)>,
     stopping: usize,
     totals: Counts,
-    /// Deployments of which a task has become healthy since that was asked last.
-    recovered: BTreeSet<String>,
+    /// By deployment, what happened last and when.
+    turns: BTreeMap<String, (Timestamp, Turn)>,
 }
 
 impl Roster {
     /// Takes in a task, or what has become of it.
     pub fn put(&mut self, key: &str, member: Member) {
-        let before = self.members.get(key).map(|member| member.phase);
-        if member.phase == Phase::Healthy && before.is_some_and(|phase| phase != Phase::Healthy) {
-            self.recovered.insert(member.deployment.clone());
-        }
         self.remove(key);
         self.protections.extend(member.protected_until.map(|until| (until, key.to_owned())));
         if member.is_stopping {
@@ -187,19 +193,34 @@ impl Roster {
 
     /// Takes what has run for long enough by now for what it settles as.
     pub fn settle(&mut self, now: Timestamp) {
-        while let Some((_, key)) = self.due.first().cloned().filter(|(at, _)| *at <= now) {
+        while let Some((at, key)) = self.due.first().cloned().filter(|(at, _)| *at <= now) {
             let Some(member) = self.members.get(&key).cloned() else { return };
             let phase = match member.settles_as {
-                Settled::Healthy => Phase::Healthy,
+                Settled::Healthy => {
+                    self.note(&member.deployment, Turn::BecameHealthy, at);
+                    Phase::Healthy
+                }
                 Settled::Unhealthy => Phase::Unhealthy,
             };
             self.put(&key, Member { phase, ..member });
         }
     }
 
-    /// Whether a task of the deployment has become healthy since this was asked last.
-    pub fn take_recovered(&mut self, deployment: &str) -> bool {
-        self.recovered.remove(deployment)
+    /// Notes what happened to a task of a deployment. Of what happened at one time the last that is noted counts.
+    pub fn note(&mut self, deployment: &str, turn: Turn, at: Timestamp) {
+        if self.turns.get(deployment).is_none_or(|(known, _)| *known <= at) {
+            self.turns.insert(deployment.to_owned(), (at, turn));
+        }
+    }
+
+    /// Whether a task of the deployment has become healthy since one of its tasks failed last.
+    pub fn has_recovered(&self, deployment: &str) -> bool {
+        self.turns.get(deployment).is_some_and(|(_, turn)| *turn == Turn::BecameHealthy)
+    }
+
+    /// Forgets what happened to the tasks of deployments that are over.
+    pub fn forget_turns(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.turns.retain(|deployment, _| is_kept(deployment));
     }
 
     /// When the next task has settled.
@@ -241,6 +262,11 @@ impl Roster {
     /// Those of a deployment on container instances that stay.
     pub fn staying(&self, deployment: &str) -> Counts {
         self.counts(deployment, false)
+    }
+
+    /// Those of a deployment on container instances that take leave.
+    pub fn leaving(&self, deployment: &str) -> Counts {
+        self.counts(deployment, true)
     }
 
     /// The ids of the deployments that have tasks that are to run.

@@ -19,6 +19,7 @@ fn member(deployment: &str, phase: Phase) -> Member {
         is_stopping: false,
         settles_as: Settled::Healthy,
         protected_until: None,
+        has_failed: false,
     }
 }
 
@@ -40,6 +41,7 @@ fn wanted(desired: usize, minimum: usize, maximum: usize) -> Wanted {
         bounds: Bounds::new(desired, minimum, maximum),
         may_start: true,
         unplaced: 0,
+        is_alone: false,
     }
 }
 
@@ -121,11 +123,55 @@ fn protected_tasks_are_passed_over() {
 }
 
 #[test]
+fn a_deployment_has_recovered_if_a_task_became_healthy_after_the_last_failure() {
+    let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+    let mut roster = Roster::default();
+    assert!(!roster.has_recovered("new"));
+    roster.note("new", Turn::Failed, later(2));
+    roster.note("new", Turn::BecameHealthy, later(1));
+    assert!(!roster.has_recovered("new"), "that was before");
+    let settling = Phase::Settling(Some(later(5)));
+    roster.put("1", member("new", settling));
+    roster.settle(later(4));
+    assert!(!roster.has_recovered("new"));
+    roster.settle(later(6));
+    assert!(roster.has_recovered("new") && !roster.has_recovered("old"));
+    roster.note("new", Turn::Failed, later(5));
+    assert!(!roster.has_recovered("new"), "of what happened at one time the last counts");
+    roster.note("new", Turn::BecameHealthy, later(6));
+    roster.forget_turns(|deployment| deployment != "new");
+    assert!(!roster.has_recovered("new"));
+}
+
+fn daemon(eligible: &BTreeSet<String>, minimum_healthy_percent: usize) -> DaemonWanted<'_> {
+    DaemonWanted {
+        deployment: "new",
+        is_given_up: false,
+        eligible,
+        minimum_healthy_percent,
+        may_start: true,
+        has_company: &|_: &str| false,
+    }
+}
+
+#[test]
+fn a_daemon_whose_deployment_failed_keeps_what_runs_and_fills_the_gaps() {
+    let instances: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
+    let on = |instance: &str, member: Member| Member { instance: instance.to_owned(), ..member };
+    let mut roster = Roster::default();
+    roster.put("1", on("a", member("old", Phase::Healthy)));
+    roster.put("2", on("b", member("old", Phase::Pending)));
+    roster.put("3", on("b", member("new", Phase::Pending)));
+    let step = plan_daemon(&roster, &DaemonWanted { is_given_up: true, ..daemon(&instances, 0) }, NOW);
+    assert_eq!((step.start_on, step.stop), (["c".to_owned()].into(), ["3".to_owned()].into()));
+    assert!(!step.is_steady);
+}
+
+#[test]
 fn a_daemon_runs_once_on_each_instance() {
     let instances: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
     let on = |instance: &str, member: Member| Member { instance: instance.to_owned(), ..member };
-    let alone = |_: &str| false;
-    let plan = |roster: &Roster, minimum| plan_daemon(roster, "new", &instances, minimum, true, &alone, NOW);
+    let plan = |roster: &Roster, minimum| plan_daemon(roster, &daemon(&instances, minimum), NOW);
     let mut roster = Roster::default();
     assert_eq!(plan(&roster, 0).start_on, instances);
     roster.put("1", on("a", member("new", Phase::Healthy)));
@@ -147,8 +193,11 @@ fn a_daemon_runs_once_on_each_instance() {
 fn a_daemon_is_the_last_to_leave_an_instance() {
     let mut roster = Roster::default();
     roster.put("1", Member { is_leaving: true, ..member("new", Phase::Healthy) });
-    let plan =
-        |company: bool| plan_daemon(&roster, "new", &BTreeSet::new(), 0, true, &|_: &str| company, NOW).stop.len();
+    let nowhere = BTreeSet::new();
+    let plan = |company: bool| {
+        let wanted = DaemonWanted { has_company: &|_: &str| company, ..daemon(&nowhere, 0) };
+        plan_daemon(&roster, &wanted, NOW).stop.len()
+    };
     assert_eq!((plan(true), plan(false)), (0, 1));
 }
 
@@ -321,6 +370,27 @@ proptest! {
     }
 
     #[test]
+    fn a_deployment_alone_is_decided_on_as_if_there_were_no_others(
+        desired in 0..6_usize,
+        tasks in proptest::collection::vec((0..3_usize, 0..5_usize, any::<bool>(), any::<bool>(), any::<bool>()), 0..24),
+    ) {
+        let (mut all, mut own) = (Roster::default(), Roster::default());
+        for (number, (deployment, phase, is_leaving, is_stopping, is_protected)) in tasks.into_iter().enumerate() {
+            let deployment = ["new", "next", "old"][deployment];
+            let phases = [Phase::Pending, UNKNOWN, Phase::Settling(Some(NOW)), Phase::Healthy, Phase::Unhealthy];
+            let protected_until = is_protected.then(|| NOW.plus(Duration::from_secs(1)));
+            let member = Member { is_leaving, is_stopping, protected_until, ..member(deployment, phases[phase]) };
+            if deployment == "new" {
+                own.put(&number.to_string(), member.clone());
+            }
+            all.put(&number.to_string(), member);
+        }
+        let bounds = Bounds { lower: 0, upper: usize::MAX };
+        let wanted = Wanted { bounds, is_alone: true, ..wanted(desired, 0, 100) };
+        prop_assert_eq!(plan_replica(&all, &wanted, NOW), plan_replica(&own, &wanted, NOW));
+    }
+
+    #[test]
     fn a_roster_counts_as_if_it_had_been_made_anew(
         changes in proptest::collection::vec((0..12_usize, 0..6_usize, any::<bool>(), any::<bool>()), 0..60),
         until in 0..40_i64,
@@ -339,12 +409,10 @@ proptest! {
                 last.remove(&key);
             }
         }
-        kept.take_recovered("new");
         let mut anew = Roster::default();
         for (key, member) in &last {
             anew.put(key, member.clone());
         }
-        anew.take_recovered("new");
         prop_assert_eq!(&kept, &anew);
         kept.settle(Timestamp(until));
         let settling = |member: &&Member| !member.is_stopping && matches!(member.phase, Phase::Settling(Some(_)));

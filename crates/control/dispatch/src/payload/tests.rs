@@ -42,6 +42,7 @@ fn row(overrides: &Value) -> TaskRow {
         deployment: None,
         failure: None,
         image_digests: std::collections::BTreeMap::new(),
+        is_of_hook: false,
     }
 }
 

@@ -28,6 +28,12 @@ pub struct StrategyItem {
 }
 
 impl StrategyItem {
+    /// One that has been checked, and is kept as the API has it.
+    pub fn of(item: &api::CapacityProviderStrategyItem) -> Self {
+        let (base, weight) = (item.base.unwrap_or(0), item.weight.unwrap_or(0));
+        Self { capacity_provider: item.capacity_provider.clone(), base, weight }
+    }
+
     /// As the API has it.
     pub fn to_api(&self) -> api::CapacityProviderStrategyItem {
         api::CapacityProviderStrategyItem {

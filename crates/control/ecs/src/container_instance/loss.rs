@@ -1,8 +1,8 @@
 //! Is a container instance's agent away for too long? Then its services' tasks are wanted elsewhere.
 //!
 //! Until then its tasks are left alone: they run on, whether or not anybody can see them. Afterwards they are told to end, which
-//! they do when the agent comes back, and their services start others: never do both count. Tasks that nobody's service started
-//! stay as they are, as with ECS.
+//! they do when the agent comes back, and their services start others: never do both count. What a deployment's hook waits for has
+//! failed, and is not run twice. Tasks that nobody's service started stay as they are, as with ECS.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ fn is_registered(view: &Snapshot, instance: &str) -> bool {
 fn tasks_of_services(view: &Snapshot, instance: &str) -> Vec<Arc<TaskRow>> {
     let tasks = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance);
     tasks
-        .filter(|task| task.deployment.is_some() && task.desired_status == DesiredStatus::Running)
+        .filter(|task| (task.deployment.is_some() || task.is_of_hook) && task.desired_status == DesiredStatus::Running)
         .filter(|task| status_of(view, task) != Some(TaskStatus::Stopped))
         .collect()
 }

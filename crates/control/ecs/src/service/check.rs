@@ -21,6 +21,22 @@ pub(super) fn unsupported(fields: &[(&str, bool)]) -> Result<(), Error> {
     }
 }
 
+/// The same for a CreateServiceRequest or an UpdateServiceRequest, which have these fields in common.
+macro_rules! supported {
+    ($input:expr) => {
+        $crate::service::check::unsupported(&[
+            ("loadBalancers", $crate::service::check::given($input.load_balancers.as_ref())),
+            ("serviceRegistries", $crate::service::check::given($input.service_registries.as_ref())),
+            ("serviceConnectConfiguration", $input.service_connect_configuration.as_ref().is_some_and(|it| it.enabled)),
+            ("volumeConfigurations", $crate::service::check::given($input.volume_configurations.as_ref())),
+            ("vpcLatticeConfigurations", $crate::service::check::given($input.vpc_lattice_configurations.as_ref())),
+            ("gatewayConnectors", $crate::service::check::given($input.gateway_connectors.as_ref())),
+            ("monitoring", $input.monitoring.is_some()),
+        ])
+    };
+}
+pub(super) use supported;
+
 pub(super) fn given<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
 }
@@ -129,6 +145,14 @@ fn deployment_configuration(configuration: &api::DeploymentConfiguration, row: &
     }
     if configuration.strategy.is_some_and(|strategy| strategy != api::DeploymentStrategy::Rolling) {
         return Err(invalid("deploymentConfiguration.strategy: Estiva supports ROLLING alone yet"));
+    }
+    for (field, given, strategy) in [
+        ("linearConfiguration", configuration.linear_configuration.is_some(), "LINEAR"),
+        ("canaryConfiguration", configuration.canary_configuration.is_some(), "CANARY"),
+    ] {
+        if given {
+            return Err(invalid(format!("{field}: can be given with the deployment strategy {strategy} alone.")));
+        }
     }
     let breaker = configuration.deployment_circuit_breaker.as_ref();
     if breaker.and_then(|it| it.threshold_configuration.as_ref()).is_some_and(|threshold| threshold.value < 1) {

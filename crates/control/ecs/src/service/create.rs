@@ -16,10 +16,15 @@ use crate::error::{self, invalid};
 use crate::scope::Scope;
 use crate::tag::Tags;
 use crate::task_definition::table::TaskDefinitionRow;
-use crate::{capacity_provider, cluster, name, task_definition};
+use crate::{capacity_provider, cluster, idempotency, name, task_definition};
 
 /// Services of a cluster (Amazon ECS service quotas).
 const SERVICES_MAX: usize = 5000;
+/// Characters of a token (Amazon ECS API Reference, CreateService, CreateTaskSet).
+pub(super) const TOKEN_CHARS_MAX: usize = 36;
+
+pub(super) const BOTH_LAUNCH_TYPE_AND_STRATEGY: &str =
+    "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.";
 
 pub(crate) async fn create(
     service: &EcsService,
@@ -30,7 +35,10 @@ pub(crate) async fn create(
     if !name::is_legal(&input.service_name) {
         return Err(invalid("Invalid service name: 1 to 255 letters, digits, hyphens and underscores are allowed."));
     }
-    check_supported(&input)?;
+    check::supported!(input)?;
+    if let Some(token) = &input.client_token {
+        idempotency::check_token(token, TOKEN_CHARS_MAX)?;
+    }
     let ambient = &service.ambient;
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
@@ -66,6 +74,9 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
         return Err(invalid("deploymentController: Estiva does not support CODE_DEPLOY yet"));
     }
     let is_external = controller == api::DeploymentControllerType::External;
+    if is_external {
+        check_external(input)?;
+    }
     let desired_count = match input.desired_count {
         Some(_) if is_daemon => {
             return Err(invalid(
@@ -78,7 +89,7 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
         }
         count => check::desired_count(count.unwrap_or(0))?,
     };
-    let strategy = strategy(scope, cluster, input)?;
+    let strategy = if is_external { Vec::new() } else { strategy(scope, cluster, input)? };
     let launch_type =
         input.launch_type.or(strategy.is_empty().then_some(api::LaunchType::Ec2)).filter(|_| !is_external);
     let mut row = ServiceRow {
@@ -93,6 +104,7 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
         capacity_provider_strategy: strategy,
         tags: Tags::from_request(input.tags.clone())?,
         client_token: input.client_token.clone(),
+        request_digest: input.client_token.as_ref().map(|_| idempotency::digest(input)),
         ..ServiceRow::blank(scope)
     };
     fill_in(&mut row);
@@ -108,9 +120,7 @@ fn strategy(
     let asked = input.capacity_provider_strategy.as_deref().unwrap_or_default();
     let strategy = match input.launch_type {
         Some(_) if !asked.is_empty() => {
-            return Err(invalid(
-                "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-            ));
+            return Err(invalid(BOTH_LAUNCH_TYPE_AND_STRATEGY));
         }
         Some(_) => Vec::new(),
         None if asked.is_empty() => cluster.default_strategy.clone(),
@@ -144,7 +154,7 @@ fn settings(
 }
 
 /// Defaults that depend on each other.
-fn fill_in(row: &mut ServiceRow) {
+pub(super) fn fill_in(row: &mut ServiceRow) {
     let (minimum, maximum) = row.percents();
     let percent = |percent: usize| i32::try_from(percent).ok();
     if row.launch_type() == api::LaunchType::Fargate {
@@ -172,7 +182,8 @@ fn known(view: &Snapshot, row: &ServiceRow) -> Result<Option<Arc<ServiceRow>>, E
     let count = view.index_count::<ServiceRow>(BY_CLUSTER_STATUS, &row.scope.key(&[&row.cluster, "ACTIVE"]));
     match view.get::<ServiceRow>(&row.key()) {
         Some(known) if known.status == ServiceStatus::Active => {
-            if row.client_token.is_some() && row.client_token == known.client_token {
+            let is_same = known.request_digest.is_none() || row.request_digest == known.request_digest;
+            if row.client_token.is_some() && row.client_token == known.client_token && is_same {
                 return Ok(Some(known));
             }
             Err(invalid("Creation of service was not idempotent."))
@@ -192,14 +203,19 @@ pub(super) fn check_runnable(row: &ServiceRow, definition: &Arc<TaskDefinitionRo
     super::controller::launch(row, definition, None, "ecs-svc/0", row.launch_type()).map(drop)
 }
 
-fn check_supported(input: &api::CreateServiceRequest) -> Result<(), Error> {
-    check::unsupported(&[
-        ("loadBalancers", check::given(input.load_balancers.as_ref())),
-        ("serviceRegistries", check::given(input.service_registries.as_ref())),
-        ("serviceConnectConfiguration", input.service_connect_configuration.as_ref().is_some_and(|it| it.enabled)),
-        ("volumeConfigurations", check::given(input.volume_configurations.as_ref())),
-        ("vpcLatticeConfigurations", check::given(input.vpc_lattice_configurations.as_ref())),
-        ("gatewayConnectors", check::given(input.gateway_connectors.as_ref())),
-        ("monitoring", input.monitoring.is_some()),
-    ])
+/// What each task set of a service with the EXTERNAL controller says for itself.
+fn check_external(input: &api::CreateServiceRequest) -> Result<(), Error> {
+    let fields = [
+        ("taskDefinition", input.task_definition.is_some()),
+        ("launchType", input.launch_type.is_some()),
+        ("capacityProviderStrategy", check::given(input.capacity_provider_strategy.as_ref())),
+        ("platformVersion", input.platform_version.is_some()),
+        ("networkConfiguration", input.network_configuration.is_some()),
+    ];
+    match fields.iter().find(|(_, given)| *given) {
+        Some((field, _)) => {
+            Err(invalid(format!("{field} cannot be specified for services with an EXTERNAL deployment controller.")))
+        }
+        None => Ok(()),
+    }
 }

@@ -70,8 +70,10 @@ impl TaskCounts {
 pub(super) fn to_api(view: &Snapshot, row: &ServiceRow, with_tags: bool) -> api::Service {
     let rollout = view.get::<RolloutRow>(&row.key()).map(|row| (*row).clone()).unwrap_or_default();
     let counts: Vec<_> = rollout.deployments.iter().map(|it| (it, TaskCounts::of(view, &it.id))).collect();
-    let desired = desired(row, &counts);
+    let desired = desired(row, &rollout);
     let primary = rollout.primary().and_then(|primary| find_revision(view, row, &primary.revision));
+    let deployed = primary.as_ref().filter(|_| !row.is_external).map(|revision| row.as_of(revision));
+    let row = deployed.as_ref().unwrap_or(row);
     let is_inactive = row.status == ServiceStatus::Inactive;
     let shown =
         |(deployment, counts): &(&Deployment, TaskCounts)| to_deployment(view, row, deployment, *counts, desired);
@@ -109,11 +111,10 @@ pub(super) fn to_api(view: &Snapshot, row: &ServiceRow, with_tags: bool) -> api:
     }
 }
 
-/// Of a DAEMON the tasks that it has are those that it wants.
-fn desired(row: &ServiceRow, counts: &[(&Deployment, TaskCounts)]) -> usize {
-    let primary = counts.iter().find(|(deployment, _)| deployment.status == DeploymentStatus::Primary);
-    match primary {
-        Some((_, counts)) if row.is_daemon => counts.pending + counts.running,
+/// How many tasks a service wants.
+pub(super) fn desired(row: &ServiceRow, rollout: &RolloutRow) -> usize {
+    match row.status {
+        ServiceStatus::Active if row.is_daemon => rollout.instances,
         _ => usize::try_from(row.desired_count).unwrap_or(0),
     }
 }

@@ -8,12 +8,22 @@ use std::time::Duration;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_model::Timestamp;
 use estiva_planning::deployment::Stage;
+use estiva_planning::lifecycle::StopCode;
+use estiva_store::Tx;
 
 use crate::error::invalid;
+use crate::task::end::{self, Stop};
+use crate::task::table::TaskRow;
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1440 * 60);
 const TIMEOUT_MINUTES_MAX: i32 = 20_160;
+
+/// Why a hook's task is ended.
+pub(super) const TIMED_OUT: &str = "The time of the lifecycle hook has run out.";
+/// Why a hook's task is ended.
+pub(super) const DEPLOYMENT_ENDED: &str = "The deployment of the lifecycle hook has ended.";
 
 /// What a hook waits for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +71,16 @@ pub(super) fn read(hook: &api::DeploymentLifecycleHook) -> Result<Hook, Error> {
         timeout: seconds.map_or(TIMEOUT_DEFAULT, Duration::from_secs),
         continues_on_timeout: timeout.and_then(|it| it.action) == Some(api::DeploymentLifecycleHookAction::Continue),
     })
+}
+
+/// Ends the tasks of hooks.
+pub(super) fn end_tasks(tx: &mut Tx<'_>, tasks: &[String], why: &str, now: Timestamp) {
+    for key in tasks {
+        if let Some(task) = tx.get::<TaskRow>(key) {
+            let stop = Stop { code: StopCode::ServiceSchedulerInitiated, reason: why.to_owned() };
+            end::request(tx, &task, &stop, now);
+        }
+    }
 }
 
 fn target(hook: &api::DeploymentLifecycleHook) -> Result<Target, Error> {

@@ -23,7 +23,12 @@ pub(crate) fn find(
     cluster: &str,
     reference: &str,
 ) -> Result<Option<Arc<ServiceRow>>, Error> {
-    Ok(view.get::<ServiceRow>(&scope.key(&[cluster, name_of(scope, reference)?])))
+    let name = name_of(scope, reference)?;
+    // In another cluster it is another service, of which there may be one of that name here too.
+    if let Some(other) = Scope::cluster_in(reference).filter(|other| other != cluster) {
+        return Err(invalid(format!("Identifier is for cluster {other}. Your cluster is {cluster}.")));
+    }
+    Ok(view.get::<ServiceRow>(&scope.key(&[cluster, name])))
 }
 
 /// The ACTIVE service that is meant, or ECS's error.

@@ -21,14 +21,15 @@ pub struct RolloutRow {
     pub under_way: Option<String>,
     /// The id of the service deployment that was begun last.
     pub latest: Option<String>,
-    /// The wait after tasks that failed.
-    pub backoff: Backoff,
     /// How many tasks found no room when they were to be started last.
     pub unplaced: usize,
     /// Whether the service was told to be in a steady state, and has been since.
     pub is_steady: bool,
     /// Tasks that are started beyond the desired count, to move others elsewhere.
     pub extra: usize,
+    /// On how many container instances a DAEMON is to have a task.
+    #[serde(default)]
+    pub instances: usize,
     /// The number of the next event.
     pub next_event: u64,
     /// What was said last of each kind, and when, so that it is not said again and again.
@@ -52,6 +53,9 @@ pub struct Deployment {
     pub was_completed: bool,
     /// Tasks that have failed and no longer count, for one was healthy since.
     pub forgiven: usize,
+    /// The wait after tasks that failed.
+    #[serde(default)]
+    pub backoff: Backoff,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When it changed.
@@ -112,6 +116,9 @@ pub struct TaskSet {
     /// The token of the request that made it, so that a repeated call answers as the first did.
     #[serde(default)]
     pub client_token: Option<String>,
+    /// SHA-256 of that request, so that the token cannot stand for another.
+    #[serde(default)]
+    pub request_digest: Option<String>,
 }
 
 impl Row for RolloutRow {
@@ -185,6 +192,19 @@ pub struct ServiceDeploymentRow {
     pub finished_at: Option<Timestamp>,
     /// When it changed.
     pub updated_at: Timestamp,
+}
+
+impl ServiceDeploymentRow {
+    /// Gives up the hooks that have not ended; the keys of their tasks, which are to end too.
+    pub fn close_hooks(&mut self) -> Vec<String> {
+        let open = self.hooks.iter_mut().filter(|hook| hook.status.is_open());
+        let closed = open.map(|hook| {
+            hook.status = HookStatus::Failed;
+            hook.reason = Some("its deployment ended".to_owned());
+            hook.task.clone()
+        });
+        closed.collect::<Vec<_>>().into_iter().flatten().collect()
+    }
 }
 
 /// `serviceDeployments[].rollback`
@@ -277,6 +297,13 @@ pub enum HookStatus {
     Failed,
     #[serde(rename = "TIMED_OUT")]
     TimedOut,
+}
+
+impl HookStatus {
+    /// Whether it holds its deployment up.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::AwaitingAction | Self::InProgress)
+    }
 }
 
 impl Row for ServiceDeploymentRow {

@@ -42,6 +42,9 @@ pub struct ServiceRow {
     pub inactive_since: Option<Timestamp>,
     /// The request's token, so that a repeated call answers as the first did.
     pub client_token: Option<String>,
+    /// SHA-256 of that request, so that the token cannot stand for another.
+    #[serde(default)]
+    pub request_digest: Option<String>,
 }
 
 /// ACTIVE → DRAINING → INACTIVE.
@@ -106,6 +109,18 @@ impl ServiceRow {
         let of_providers =
             if self.capacity_provider_strategy.is_empty() { api::LaunchType::Ec2 } else { api::LaunchType::Fargate };
         self.settings.launch_type.unwrap_or(of_providers)
+    }
+
+    /// The service with the workload configuration of one of its revisions: after a rollback it is not the one that was asked for
+    /// last.
+    pub(super) fn as_of(&self, revision: &ServiceRevisionRow) -> Self {
+        let mut row = self.clone();
+        row.settings.launch_type = revision.settings.launch_type;
+        row.settings.network_configuration.clone_from(&revision.settings.network_configuration);
+        row.settings.platform_family.clone_from(&revision.settings.platform_family);
+        row.settings.platform_version.clone_from(&revision.settings.platform_version);
+        row.capacity_provider_strategy = revision.strategy().iter().map(StrategyItem::of).collect();
+        row
     }
 
     /// minimumHealthyPercent and maximumPercent.
@@ -187,6 +202,7 @@ impl ServiceRow {
             created_by: String::new(),
             inactive_since: None,
             client_token: None,
+            request_digest: None,
         }
     }
 }

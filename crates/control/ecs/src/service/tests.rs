@@ -3,7 +3,9 @@
 mod controller;
 mod deployments;
 mod events;
+mod hooks;
 mod operations;
+mod passes;
 mod play;
 mod task_sets;
 mod walk;

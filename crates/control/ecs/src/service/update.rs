@@ -1,13 +1,15 @@
 //! UpdateService.
 
+use std::sync::Arc;
+
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Tx};
 
-use super::describe::to_api;
+use super::describe::{find_revision, to_api};
 use super::rollout_table::RolloutRow;
-use super::table::{ServiceRevisionRow, ServiceRow, child_key};
+use super::table::{ServiceRevisionRow, ServiceRow};
 use super::{check, create, deployment, reference};
 use crate::EcsService;
 use crate::error::{self, invalid};
@@ -20,11 +22,13 @@ pub(crate) async fn update(
 ) -> Result<api::UpdateServiceResponse, Error> {
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
-    check_supported(&input)?;
+    check::supported!(input)?;
+    check::unsupported(&[("deploymentController", input.deployment_controller.is_some())])?;
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
-        let before = reference::active(tx, &scope, &cluster.name, &input.service)?;
-        let mut row = (*before).clone();
+        let found = reference::active(tx, &scope, &cluster.name, &input.service)?;
+        let before = deployed(tx, &found);
+        let mut row = before.clone();
         apply(&mut row, &input)?;
         if let Some(strategy) = input.capacity_provider_strategy.as_deref() {
             row.capacity_provider_strategy = if strategy.is_empty() {
@@ -58,6 +62,8 @@ pub(crate) async fn update(
         let row = tx.put(row);
         if is_other || input.force_new_deployment == Some(true) {
             deployment::begin(tx, &row, &definition, &service.ambient);
+        } else {
+            deployment::forget_waits(tx, &row);
         }
         Ok(row)
     });
@@ -65,13 +71,22 @@ pub(crate) async fn update(
     Ok(api::UpdateServiceResponse { service: Some(to_api(&service.store.view(), &row, true)) })
 }
 
+/// The service as its PRIMARY deployment has it: what an update starts from.
+fn deployed(tx: &Tx<'_>, row: &ServiceRow) -> ServiceRow {
+    let revision = primary(tx, row).filter(|_| !row.is_external);
+    revision.map_or_else(|| row.clone(), |revision| row.as_of(&revision))
+}
+
 /// `family:revision` of what the service is to run.
 fn current(tx: &Tx<'_>, row: &ServiceRow) -> Result<String, Error> {
-    let rollout = tx.get::<RolloutRow>(&row.key());
-    let primary = rollout.as_ref().and_then(|rollout| rollout.primary());
-    let revision = primary.and_then(|it| tx.get::<ServiceRevisionRow>(&child_key(&row.key(), &it.revision)));
-    let revision = revision.ok_or_else(|| Error::server_exception("The service's revision is missing."))?;
+    let revision = primary(tx, row).ok_or_else(|| Error::server_exception("The service's revision is missing."))?;
     Ok(format!("{}:{}", revision.family, revision.revision))
+}
+
+/// The revision of the PRIMARY deployment.
+fn primary(tx: &Tx<'_>, row: &ServiceRow) -> Option<Arc<ServiceRevisionRow>> {
+    let rollout = tx.get::<RolloutRow>(&row.key())?;
+    find_revision(tx, row, &rollout.primary()?.revision)
 }
 
 fn apply(row: &mut ServiceRow, input: &api::UpdateServiceRequest) -> Result<(), Error> {
@@ -130,17 +145,4 @@ fn check_external(input: &api::UpdateServiceRequest) -> Result<(), Error> {
         }
         None => Ok(()),
     }
-}
-
-fn check_supported(input: &api::UpdateServiceRequest) -> Result<(), Error> {
-    check::unsupported(&[
-        ("loadBalancers", check::given(input.load_balancers.as_ref())),
-        ("serviceRegistries", check::given(input.service_registries.as_ref())),
-        ("serviceConnectConfiguration", input.service_connect_configuration.as_ref().is_some_and(|it| it.enabled)),
-        ("volumeConfigurations", check::given(input.volume_configurations.as_ref())),
-        ("vpcLatticeConfigurations", check::given(input.vpc_lattice_configurations.as_ref())),
-        ("gatewayConnectors", check::given(input.gateway_connectors.as_ref())),
-        ("monitoring", input.monitoring.is_some()),
-        ("deploymentController", input.deployment_controller.is_some()),
-    ])
 }

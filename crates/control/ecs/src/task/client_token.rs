@@ -4,10 +4,9 @@ use estiva_api_ecs::Error;
 use estiva_api_ecs::types::RunTaskRequest;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
-use sha2::{Digest, Sha256};
 
 use super::table::ClientTokenRow;
-use crate::error::invalid;
+use crate::idempotency::{check_token, digest};
 use crate::scope::Scope;
 
 const RUN_TASK: &str = "RunTask";
@@ -23,11 +22,8 @@ impl ClientToken {
     /// The request's, if it brings one.
     pub fn of(scope: &Scope, request: &RunTaskRequest, now: Timestamp) -> Result<Option<Self>, Error> {
         let Some(token) = request.client_token.clone() else { return Ok(None) };
-        if !(1..=TOKEN_CHARS_MAX).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(invalid(format!("clientToken: must have 1 to {TOKEN_CHARS_MAX} printable ASCII characters")));
-        }
-        let digest = Sha256::digest(estiva_schema::json::to_vec(request));
-        let request_digest = digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        check_token(&token, TOKEN_CHARS_MAX)?;
+        let request_digest = digest(request);
         let row = ClientTokenRow {
             scope: scope.clone(),
             operation: RUN_TASK.to_owned(),

@@ -27,7 +27,7 @@ use crate::task_definition::unsupported;
 /// Characters of startedBy.
 const STARTED_BY_CHARS_MAX: usize = 128;
 /// Characters of a group.
-const GROUP_CHARS_MAX: usize = 255;
+pub(crate) const GROUP_CHARS_MAX: usize = 255;
 /// Characters of the overrides as JSON.
 const OVERRIDES_CHARS_MAX: usize = 8192;
 
@@ -50,6 +50,8 @@ pub(crate) struct Wishes {
     pub enable_managed_tags: bool,
     /// Of a service's tasks.
     pub service: Option<OfService>,
+    /// Of the task of a deployment's hook.
+    pub is_of_hook: bool,
 }
 
 /// What a service's tasks have besides.
@@ -83,6 +85,7 @@ pub(crate) struct Launch {
     enable_execute_command: bool,
     deployment: Option<String>,
     image_digests: BTreeMap<String, String>,
+    is_of_hook: bool,
     /// What its labels allow.
     pub limits: Limits,
 }
@@ -150,6 +153,7 @@ impl Launch {
             enable_execute_command: wishes.enable_execute_command,
             deployment,
             image_digests,
+            is_of_hook: wishes.is_of_hook,
             limits,
         })
     }
@@ -211,6 +215,7 @@ impl Launch {
             deployment: self.deployment.clone(),
             failure: None,
             image_digests: self.image_digests.clone(),
+            is_of_hook: self.is_of_hook,
         };
         if let Some(subnet) = &self.subnet {
             row.network_interface = Some(eni::allocate(tx, instance, &row.key(), subnet, &mut rng)?);

@@ -101,6 +101,7 @@ fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
         enable_execute_command: input.enable_execute_command.unwrap_or(false),
         enable_managed_tags: input.enable_ecs_managed_tags.unwrap_or(false),
         service: None,
+        is_of_hook: false,
     }
 }
 

@@ -79,6 +79,9 @@ pub struct TaskRow {
     /// What the images of its containers stand for, by container, so that a deployment's tasks are all of the same images.
     #[serde(default)]
     pub image_digests: BTreeMap<String, String>,
+    /// Whether a hook of a service's deployment waits for its end.
+    #[serde(default)]
+    pub is_of_hook: bool,
 }
 
 fn not_known_to_have_ended() -> bool {

@@ -75,6 +75,32 @@ async fn a_node_that_comes_back_in_time_keeps_its_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hook_whose_task_is_lost_has_failed() {
+    let bench = Bench::running().await;
+    let a = bench.join("a", json!({})).await;
+    let input = json!({ "serviceName": "s", "taskDefinition": "web", "desiredCount": 0 });
+    bench.create_service(&owner(), input).await.unwrap();
+    bench.rest().await;
+    bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+    let hooks = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
+    let input =
+        json!({ "service": "s", "forceNewDeployment": true, "deploymentConfiguration": { "lifecycleHooks": hooks } });
+    bench.update_service(&owner(), input).await.unwrap();
+    bench.rest().await;
+    assert_eq!(tasks_on(&bench, &a).await[0]["lastStatus"], "RUNNING");
+    bench.connect(&a, false).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    let listed = bench.list_service_deployments(&owner(), json!({ "service": "s" })).await.unwrap();
+    let newest = &listed["serviceDeployments"][0];
+    assert_eq!(newest["status"], "ROLLBACK_SUCCESSFUL");
+    assert!(text(&newest["statusReason"]).contains("was not connected"), "{newest}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_of_nobody_stay_where_they_are() {
     let bench = Bench::running().await;
     let a = bench.join("a", json!({})).await;

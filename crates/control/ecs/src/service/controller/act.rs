@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estiva_model::{Ambient, Timestamp};
-use estiva_planning::deployment::{FailureKind, Roster};
+use estiva_planning::deployment::{FailureKind, Phase, Roster};
 use estiva_planning::lifecycle::{DesiredStatus, StopCode};
 use estiva_reconcile::{Pass, Step};
 use estiva_store::{Conflict, Revision, Row, Snapshot, Tx};
@@ -14,9 +14,11 @@ use super::{hooks, start};
 use crate::service::deployment;
 use crate::service::describe::find_revision;
 use crate::service::event::Kind;
+use crate::service::hook;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
 use crate::task::end::{self, Stop};
+use crate::task::protection::TaskProtectionRow;
 use crate::task::table::TaskRow;
 
 /// ECS tells of so many tasks in one event.
@@ -36,6 +38,8 @@ struct TaskStop {
     key: String,
     reason: String,
     failure: Option<FailureKind>,
+    /// Not if it has come to be protected since this was decided.
+    spares_protected: bool,
 }
 
 /// What to do for a service.
@@ -49,8 +53,8 @@ pub(super) struct Decision {
     pub only_on: Option<BTreeSet<String>>,
     /// The places, in the deployment's hooks, of those whose tasks are to be started.
     pub hook_starts: Vec<usize>,
-    /// The keys of the tasks of hooks whose time has run out.
-    pub hook_stops: Vec<String>,
+    /// The keys of the tasks of hooks that are to end, and why.
+    pub hook_stops: Vec<(String, &'static str)>,
     /// The service has ended.
     pub is_gone: bool,
     /// A revision, and what its images stand for.
@@ -116,13 +120,22 @@ impl Decision {
         } else {
             (format!("Scaling activity initiated by (deployment {deployment})"), None)
         };
-        self.stops.push(TaskStop { key: key.to_owned(), reason, failure });
+        let spares_protected = self.service.status == ServiceStatus::Active
+            && roster.get(key).is_some_and(|member| member.phase != Phase::Pending);
+        self.stops.push(TaskStop { key: key.to_owned(), reason, failure, spares_protected });
     }
 
     /// The deployment under way has ended as its row says.
     pub fn end_deployment(&mut self) {
         self.ended = self.under_way.take();
         self.rollout.under_way = None;
+    }
+
+    /// Gives up the hooks of the deployment under way that have not ended.
+    pub fn close_hooks(&mut self) {
+        self.hook_starts.clear();
+        let tasks = self.under_way.as_mut().map(ServiceDeploymentRow::close_hooks).unwrap_or_default();
+        self.hook_stops.extend(tasks.into_iter().map(|task| (task, hook::DEPLOYMENT_ENDED)));
     }
 
     fn is_idle(&self) -> bool {
@@ -138,7 +151,7 @@ impl Decision {
             && self.under_way == self.under_way_before
     }
 
-    pub fn into_pass(self, view: &Snapshot, ambient: &Ambient) -> Pass {
+    pub fn into_pass(self, view: &Snapshot, ambient: &Ambient, now: Timestamp) -> Pass {
         let again_at = self.again_at;
         if self.is_idle() {
             return Pass { step: None, again_at };
@@ -147,29 +160,33 @@ impl Decision {
         let ambient = ambient.clone();
         let step: Step = Box::new(move |tx| {
             seen.expect(tx)?;
-            self.carry_out(tx, &ambient);
+            self.carry_out(tx, &ambient, now);
             Ok(())
         });
         Pass { step: Some(step), again_at }
     }
 
-    fn carry_out(mut self, tx: &mut Tx<'_>, ambient: &Ambient) {
+    fn carry_out(mut self, tx: &mut Tx<'_>, ambient: &Ambient, now: Timestamp) {
         for kind in std::mem::take(&mut self.over) {
             self.rollout.is_over(kind);
         }
         if let Some((revision, image_digests)) = self.resolved.take() {
             tx.put(ServiceRevisionRow { image_digests, ..(*revision).clone() });
         }
-        let stops = std::mem::take(&mut self.stops);
+        // Why comes before what.
+        for (kind, message) in std::mem::take(&mut self.events) {
+            self.rollout.tell(tx, kind, &message, ambient);
+        }
+        let mut stops = std::mem::take(&mut self.stops);
+        stops.retain(|stop| !stop.spares_protected || !is_protected(tx, &stop.key, now));
         self.stop_tasks(tx, stops, ambient);
         let has_tried = !self.starts.is_empty();
         for it in std::mem::take(&mut self.starts) {
             start::start(tx, &self.service, &mut self.rollout, &it, ambient);
         }
-        for (kind, message) in std::mem::take(&mut self.events) {
-            self.rollout.tell(tx, kind, &message, ambient);
+        for (task, why) in std::mem::take(&mut self.hook_stops) {
+            hook::end_tasks(tx, &[task], why, ambient.now());
         }
-        hooks::stop_tasks(tx, &self.hook_stops, ambient);
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
             hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);
@@ -199,7 +216,7 @@ impl Decision {
 
     fn stop_tasks(&mut self, tx: &mut Tx<'_>, stops: Vec<TaskStop>, ambient: &Ambient) {
         let mut stopped = Vec::new();
-        for TaskStop { key, reason, failure } in stops {
+        for TaskStop { key, reason, failure, .. } in stops {
             let task = tx.get::<TaskRow>(&key).filter(|task| task.desired_status == DesiredStatus::Running);
             let Some(task) = task else { continue };
             let task = match failure {
@@ -214,6 +231,10 @@ impl Decision {
             self.rollout.tell(tx, Kind::Happening, &message, ambient);
         }
     }
+}
+
+fn is_protected(view: &Snapshot, task: &str, now: Timestamp) -> bool {
+    view.get::<TaskProtectionRow>(task).is_some_and(|protection| protection.expires_at > now)
 }
 
 /// `(task ID) (task ID)`

@@ -1,20 +1,18 @@
 //! A pass over one service: from its roster and rows to a decision.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Backoff, Bounds, Phase, Roster, Wanted, plan_daemon, plan_replica};
-use estiva_planning::lifecycle::TaskStatus;
+use estiva_planning::deployment::{Backoff, Bounds, DaemonWanted, Phase, Roster, Wanted, plan_daemon, plan_replica};
 use estiva_store::{Row, Snapshot};
 
 use super::act::{Decision, Start};
+use super::member::service_key;
 use super::{ServiceController, failures, start};
 use crate::service::deployment;
 use crate::service::event::Kind;
-use crate::service::rollout_table::{DeploymentStatus, Rollout};
-use crate::service::table::{BY_CLUSTER_STATUS, ServiceRow, ServiceStatus};
-use crate::task::status_of;
+use crate::service::rollout_table::{Deployment, DeploymentStatus, Rollout};
+use crate::service::table::{ServiceRow, ServiceStatus};
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow};
 
 /// Tasks that one pass starts; the next one goes on.
@@ -64,15 +62,18 @@ impl ServiceController {
         } else if decision.service.is_external {
             self.plan_sets(view, &mut decision, &roster, now);
         } else {
-            self.plan_deployment(view, &mut decision, &mut roster, now);
+            self.plan_deployment(view, &mut decision, &roster, now);
         }
+        roster.forget_turns(|deployment| decision.rollout.deployment(deployment).is_some());
         decision.look_again(roster.next_due());
         self.rosters.insert(key.to_owned(), roster);
         Some(decision)
     }
 
-    fn plan_deployment(&mut self, view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
-        heed_failures(view, decision, roster, now);
+    fn plan_deployment(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, now: Timestamp) {
+        if let Some(id) = decision.starting() {
+            heed_failures(view, decision, roster, &id, now);
+        }
         let mut plan = self.plan(view, decision, roster, now);
         for _ in 0..TRANSITIONS_MAX {
             if !self.lead(view, decision, &plan, now) {
@@ -102,18 +103,28 @@ impl ServiceController {
         let Some(id) = decision.scheduled() else { return Plan::default() };
         let service = &decision.service;
         let rollout = &decision.rollout;
-        let has_failed = rollout.deployment(&id).is_some_and(|deployment| deployment.rollout == Rollout::Failed);
-        let may_start = !has_failed && !rollout.backoff.is_waiting(now);
+        let has_failed = rollout.deployment(&id).is_some_and(is_given_up);
+        let is_waiting = decision.backoff().is_some_and(|backoff| backoff.is_waiting(now));
+        let fallback = decision.fallback().filter(|_| has_failed);
         let own = roster.staying(&id);
         let (minimum, maximum) = service.percents();
         let outgoing = roster.totals().total() - own.total();
         let is_blocked = self.blocked.contains_key(&service.key());
         if service.is_daemon {
-            let eligible = start::eligible(view, service, decision.revision(view, &id).as_deref(), roster);
-            let company = |instance: &str| has_company(view, service, instance);
-            let step = plan_daemon(roster, &id, &eligible, minimum, may_start, &company, now);
+            let starting = decision.revision(view, fallback.as_ref().unwrap_or(&id));
+            let eligible = start::eligible(view, service, starting.as_deref(), roster);
+            let wanted = DaemonWanted {
+                deployment: &id,
+                is_given_up: has_failed,
+                eligible: &eligible,
+                minimum_healthy_percent: minimum,
+                may_start: (!has_failed || fallback.is_some()) && !is_waiting,
+                has_company: &|instance: &str| has_company(view, instance),
+            };
+            let step = plan_daemon(roster, &wanted, now);
             return Plan {
                 deployment: id,
+                start_for: fallback,
                 wanted: eligible.len(),
                 healthy: own.healthy,
                 outgoing,
@@ -126,21 +137,23 @@ impl ServiceController {
             };
         }
         let desired = usize::try_from(service.desired_count).unwrap_or(0);
+        let bounds = Bounds::new(desired, minimum, maximum);
         let wanted = Wanted {
             deployment: id.clone(),
             desired,
-            extra: rollout.extra,
-            bounds: Bounds::new(desired, minimum, maximum),
-            may_start,
+            // The service may have been scaled since, to where there is less room for them.
+            extra: rollout.extra.min(bounds.upper.saturating_sub(desired)),
+            bounds,
+            may_start: !has_failed && !is_waiting,
             unplaced: if is_blocked { rollout.unplaced } else { 0 },
+            is_alone: false,
         };
         let step = plan_replica(roster, &wanted, now);
-        let fallback = decision.fallback().filter(|_| has_failed);
         let (start, missing) = if fallback.is_some() {
             let all = roster.totals();
             let missing = desired.saturating_sub(all.total() - all.unhealthy);
             let room = wanted.bounds.upper.saturating_sub(all.total());
-            (if rollout.backoff.is_waiting(now) { 0 } else { missing.min(room) }, missing)
+            (if is_waiting { 0 } else { missing.min(room) }, missing)
         } else {
             (step.start, step.missing)
         };
@@ -161,6 +174,9 @@ impl ServiceController {
     }
 
     fn act_on(&self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: Plan, now: Timestamp) {
+        if decision.service.is_daemon && !plan.deployment.is_empty() {
+            decision.rollout.instances = plan.wanted;
+        }
         if plan.start > 0 {
             let count = plan.start.min(STARTS_MAX);
             let only_on = plan.start_on.or_else(|| decision.only_on.take());
@@ -197,39 +213,50 @@ impl ServiceController {
         if !plan.is_steady {
             decision.look_again(roster.next_unprotected(now));
         }
-        decision.look_again(decision.rollout.backoff.until.filter(|until| *until > now));
+        decision.look_again(decision.backoff().and_then(|backoff| backoff.until).filter(|until| *until > now));
     }
 }
 
-/// What tasks have failed since the last look makes the next ones wait; one that became healthy makes up for them.
-fn heed_failures(view: &Snapshot, decision: &mut Decision, roster: &mut Roster, now: Timestamp) {
-    let Some(primary) = decision.rollout.primary().cloned() else { return };
-    let failed = failures(view, &primary);
-    if let Some(entry) = decision.rollout.deployment_mut(&primary.id) {
-        // Tasks that failed long ago have been forgotten.
-        entry.forgiven = entry.forgiven.min(failed.all.total());
-    }
-    if roster.take_recovered(&primary.id) && failed.total() > 0 {
-        decision.rollout.backoff = Backoff { failures: failed.all, ..Backoff::default() };
-        decision.over.push(Kind::Impaired);
-        if decision.resets_on_healthy_task()
-            && let Some(entry) = decision.rollout.deployment_mut(&primary.id)
-        {
-            entry.forgiven = failed.all.total();
+/// What tasks of a deployment have failed since the last look makes the next ones wait; one that became healthy makes up for
+/// those that were known before. Gives the wait.
+pub(super) fn heed_failures(
+    view: &Snapshot,
+    decision: &mut Decision,
+    roster: &Roster,
+    id: &str,
+    now: Timestamp,
+) -> Backoff {
+    let resets = decision.resets_on_healthy_task();
+    let Some(entry) = decision.rollout.deployment_mut(id) else { return Backoff::default() };
+    // Tasks that failed long ago have been forgotten.
+    let all = failures(view, entry).all;
+    entry.forgiven = entry.forgiven.min(all.total());
+    let before = entry.backoff.clone();
+    // The snapshot may show a failure that the roster has not heard of, and that nothing has made up for.
+    if roster.has_recovered(id) && before.failures == all {
+        entry.backoff = Backoff { failures: all, ..Backoff::default() };
+        if resets {
+            entry.forgiven = all.total();
         }
-        return;
+    } else {
+        entry.backoff = before.after(all, now);
     }
-    let of_fallback = decision.fallback().and_then(|id| decision.rollout.deployment(&id).cloned());
-    let all = of_fallback.map_or(failed.all, |entry| failed.all + failures(view, &entry).all);
-    let backoff = decision.rollout.backoff.after(all, now);
-    if backoff.is_impaired() && backoff != decision.rollout.backoff {
+    let backoff = entry.backoff.clone();
+    if backoff.rounds < before.rounds {
+        decision.over.push(Kind::Impaired);
+    } else if backoff.is_impaired() && backoff != before {
         decision.say(
             Kind::Impaired,
             "is unable to consistently start tasks successfully. For more information, see the Troubleshooting section of the Amazon \
             ECS Developer Guide.",
         );
     }
-    decision.rollout.backoff = backoff;
+    backoff
+}
+
+/// Whether no task is started for a deployment any more. One that was completed once is what a service is left with.
+fn is_given_up(entry: &Deployment) -> bool {
+    entry.rollout == Rollout::Failed && !entry.was_completed
 }
 
 /// Deployments that are over and have no tasks are not shown any more, unless the one under way may go back to them.
@@ -255,20 +282,19 @@ fn drain(decision: &mut Decision, roster: &Roster) {
     }
     if roster.is_empty() {
         decision.is_gone = true;
-        decision.rollout.deployments.clear();
+        // What it was is shown for as long as it is.
+        let is_external = decision.service.is_external;
+        decision.rollout.deployments.retain(|it| !is_external && it.status == DeploymentStatus::Primary);
     }
 }
 
 /// Whether others than DAEMON services' tasks are on a container instance.
-fn has_company(view: &Snapshot, service: &ServiceRow, instance: &str) -> bool {
-    let daemons: BTreeSet<String> = view
-        .index::<ServiceRow>(BY_CLUSTER_STATUS, &service.scope.key(&[&service.cluster, "ACTIVE"]))
-        .filter(|row| row.is_daemon)
-        .map(|row| row.group())
-        .collect();
-    let mut tasks = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance);
-    let is_live = |task: &Arc<TaskRow>| status_of(view, task) != Some(TaskStatus::Stopped);
-    tasks.any(|task| !daemons.contains(&task.group) && is_live(&task))
+fn has_company(view: &Snapshot, instance: &str) -> bool {
+    let is_of_daemon = |task: &TaskRow| {
+        let service = service_key(task).and_then(|key| view.get::<ServiceRow>(&key));
+        service.is_some_and(|service| service.is_daemon)
+    };
+    view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).any(|task| task.is_live && !is_of_daemon(&task))
 }
 
 impl Decision {
@@ -290,9 +316,19 @@ impl Decision {
 
     /// The id of the deployment that missing tasks are started for once the PRIMARY one has failed: the last that was completed.
     fn fallback(&self) -> Option<String> {
-        let primary = self.rollout.primary().filter(|primary| primary.rollout == Rollout::Failed)?;
+        let primary = self.rollout.primary().filter(|primary| is_given_up(primary))?;
         let mut others = self.rollout.deployments.iter().filter(|entry| entry.id != primary.id);
         others.find(|entry| entry.was_completed).map(|entry| entry.id.clone())
+    }
+
+    /// The id of the deployment that missing tasks are started for.
+    fn starting(&self) -> Option<String> {
+        self.fallback().or_else(|| self.scheduled())
+    }
+
+    /// The wait after failures of the deployment that missing tasks are started for.
+    fn backoff(&self) -> Option<&Backoff> {
+        self.rollout.deployment(&self.starting()?).map(|entry| &entry.backoff)
     }
 
     fn resets_on_healthy_task(&self) -> bool {

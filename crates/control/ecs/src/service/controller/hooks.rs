@@ -14,8 +14,7 @@ use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
-use crate::task::end::{self, Stop};
-use crate::task::launch::{Launch, Wishes};
+use crate::task::launch::{GROUP_CHARS_MAX, Launch, Wishes};
 use crate::task::placement;
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition;
@@ -43,7 +42,7 @@ impl ServiceController {
             };
             let state = &mut row.hooks[begun];
             if look(view, state, &hook, now) {
-                decision.hook_stops.extend(state.task.clone());
+                decision.hook_stops.extend(state.task.clone().map(|task| (task, hook::TIMED_OUT)));
             }
             match state.status {
                 HookStatus::Succeeded => {}
@@ -78,7 +77,7 @@ fn begin(hook: &Hook, place: usize, row: &ServiceDeploymentRow, ambient: &Ambien
 
 /// Takes in what has become of a hook; whether its time has just run out.
 fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) -> bool {
-    if !matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress) {
+    if !state.status.is_open() {
         return false;
     }
     if let Some(key) = &state.task {
@@ -91,8 +90,7 @@ fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) -> 
             }
         }
     }
-    let is_open = matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress);
-    let has_run_out = is_open && state.expires_at <= now;
+    let has_run_out = state.status.is_open() && state.expires_at <= now;
     if has_run_out {
         state.status = HookStatus::TimedOut;
         state.reason = Some(format!("it did not end within {} minutes", hook.timeout.as_secs() / 60));
@@ -105,10 +103,12 @@ fn ended(view: &Snapshot, key: &str) -> Option<Result<(), String>> {
     let Some(status) = view.get::<TaskStatusRow>(key) else {
         return Some(Err("its task is gone".to_owned()));
     };
-    if status.state.last_status != TaskStatus::Stopped {
-        return None;
-    }
     let task = view.get::<TaskRow>(key)?;
+    if status.state.last_status != TaskStatus::Stopped {
+        // Of one that is lost nobody knows when it will be seen to have ended.
+        let is_lost = task.stop_code == Some(StopCode::InfrastructureHealth);
+        return is_lost.then(|| Err(task.stopped_reason.clone().unwrap_or_default()));
+    }
     let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision))?;
     Some(judge(&task, &definition.definition, &status.state))
 }
@@ -130,14 +130,6 @@ fn judge(task: &TaskRow, definition: &api::TaskDefinition, state: &TaskState) ->
         }
     }
     Ok(())
-}
-
-/// Ends the tasks of hooks whose time has run out.
-pub(super) fn stop_tasks(tx: &mut Tx<'_>, keys: &[String], ambient: &Ambient) {
-    for task in keys.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect::<Vec<_>>() {
-        let reason = "The time of the lifecycle hook has run out.".to_owned();
-        end::request(tx, &task, &Stop { code: StopCode::ServiceSchedulerInitiated, reason }, ambient.now());
-    }
 }
 
 /// Starts the tasks of hooks that have just begun. One that cannot be started has failed.
@@ -166,6 +158,11 @@ pub(super) fn start_tasks(
     }
 }
 
+/// The group of the tasks of a service's hooks. The longest names of services are cut off.
+fn group(service: &str) -> String {
+    format!("hook:{service}").chars().take(GROUP_CHARS_MAX).collect()
+}
+
 fn start_task(
     tx: &mut Tx<'_>,
     service: &ServiceRow,
@@ -181,7 +178,8 @@ fn start_task(
         overrides: Some(overrides.clone()),
         network: service.settings.network_configuration.clone(),
         started_by: Some(deployment.to_owned()),
-        group: Some(format!("hook:{}", service.name)),
+        group: Some(group(&service.name)),
+        is_of_hook: true,
         enable_execute_command: service.settings.enable_execute_command.unwrap_or(false),
         ..Wishes::default()
     };

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Advance, Backoff, Outcome, Signals, Stage, advance};
+use estiva_planning::deployment::{Advance, Outcome, Signals, Stage, advance};
 use estiva_store::Snapshot;
 
 use super::act::Decision;
 use super::decide::Plan;
 use super::{ServiceController, failures};
+use crate::service::deployment;
 use crate::service::event::Kind;
 use crate::service::rollout_table::{
     DeploymentStatus, RollbackState, Rollout, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
 };
 
+/// Whose word it is when too many tasks have failed.
+const BREAKER: &str = "ECS deployment circuit breaker";
+const TASKS_FAILED: &str = "tasks failed to start.";
 /// How often alarms are asked for while a deployment is under way.
 const ALARM_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -37,14 +41,15 @@ impl ServiceController {
                 true
             }
             Status::StopRequested => {
-                self.fail(decision, "ECS deployment", "stopped by request.", false);
+                self.fail(view, decision, "ECS deployment", "stopped by request.", false);
                 true
             }
             Status::RollbackRequested => {
-                self.fail(decision, "ECS deployment", "rollback requested.", true);
+                self.fail(view, decision, "ECS deployment", "rollback requested.", true);
                 true
             }
-            Status::RollbackInProgress => plan.is_steady && self.finish_rollback(decision),
+            Status::RollbackInProgress if plan.is_steady => self.finish_rollback(decision),
+            Status::RollbackInProgress => self.judge_rollback(view, decision, plan),
             Status::InProgress => self.advance(view, decision, plan, now),
             _ => false,
         }
@@ -69,19 +74,19 @@ impl ServiceController {
             Advance::End(Outcome::Successful) => self.succeed(decision),
             Advance::End(Outcome::BreakerTripped) => {
                 let rolls_back = breaker(&row.configuration).is_some_and(|breaker| breaker.rollback);
-                self.fail(decision, "ECS deployment circuit breaker", "tasks failed to start.", rolls_back);
+                self.fail(view, decision, BREAKER, TASKS_FAILED, rolls_back);
                 true
             }
             Advance::End(Outcome::Alarmed(names)) => {
                 let rolls_back = row.configuration.alarms.as_ref().is_some_and(|alarms| alarms.rollback);
                 row.triggered_alarms.clone_from(&names);
                 let reason = format!("alarm detected: {}.", names.join(", "));
-                self.fail(decision, "ECS deployment alarms", &reason, rolls_back);
+                self.fail(view, decision, "ECS deployment alarms", &reason, rolls_back);
                 true
             }
             Advance::End(Outcome::HookFailed(reason)) => {
                 let reason = format!("{reason}.");
-                self.fail(decision, "ECS deployment lifecycle hook", &reason, true);
+                self.fail(view, decision, "ECS deployment lifecycle hook", &reason, true);
                 true
             }
         }
@@ -156,11 +161,35 @@ impl ServiceController {
         true
     }
 
+    /// A rollback whose own tasks fail has failed. Its service stays where it has got to, and goes on trying.
+    fn judge_rollback(&self, view: &Snapshot, decision: &mut Decision, plan: &Plan) -> bool {
+        let now = self.ambient.now();
+        let (Some(row), Some(primary)) = (&mut decision.under_way, decision.rollout.primary()) else { return false };
+        let threshold = deployment::rollback_threshold(&row.configuration, plan.wanted);
+        if failures(view, primary).total() < threshold {
+            return false;
+        }
+        let id = primary.id.clone();
+        let reason = format!("{BREAKER}: {TASKS_FAILED}");
+        row.status = Status::RollbackFailed;
+        row.status_reason = Some(format!("{BREAKER}: rolling back to deploymentId {id} failed: {TASKS_FAILED}"));
+        row.finished_at = Some(now);
+        if let Some(entry) = decision.rollout.deployment_mut(&id) {
+            entry.rollout = Rollout::Failed;
+            entry.rollout_reason = reason;
+            entry.updated_at = now;
+        }
+        decision.say(Kind::Happening, format!("(deployment {id}) deployment failed: {TASKS_FAILED}"));
+        decision.end_deployment();
+        true
+    }
+
     /// The deployment has failed by `what`, and `whose` word it is: its service goes back to where it came from, if it shall and
     /// can, or stays as it is.
-    fn fail(&self, decision: &mut Decision, whose: &str, what: &str, rolls_back: bool) {
+    fn fail(&self, view: &Snapshot, decision: &mut Decision, whose: &str, what: &str, rolls_back: bool) {
         let now = self.ambient.now();
         let reason = format!("{whose}: {what}");
+        decision.close_hooks();
         let Some(row) = &mut decision.under_way else { return };
         let id = row.deployment.clone();
         row.status_reason = Some(reason.clone());
@@ -182,7 +211,6 @@ impl ServiceController {
         };
         row.status = Status::RollbackInProgress;
         row.rollback = Some(RollbackState { reason, started_at: now, revision: source.revision.clone() });
-        decision.rollout.backoff = Backoff::default();
         for entry in &mut decision.rollout.deployments {
             entry.status = DeploymentStatus::Active;
         }
@@ -191,6 +219,9 @@ impl ServiceController {
             entry.rollout = Rollout::InProgress;
             entry.rollout_reason = format!("{whose}: rolling back to deploymentId {}.", source.id);
             entry.updated_at = now;
+            // What failed of it before is no part of the rollback.
+            entry.forgiven = failures(view, entry).all.total();
+            entry.backoff = entry.backoff.forgotten();
         }
         decision.rollout.deployments.sort_by_key(|entry| entry.status != DeploymentStatus::Primary);
         decision.say(Kind::Happening, format!("rolling back to deployment {}.", source.id));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Member, Phase, Settled};
+use estiva_planning::deployment::{Member, Phase, Settled, Turn};
 use estiva_planning::lifecycle::{DesiredStatus, HealthStatus, TaskState, TaskStatus};
 use estiva_store::{Row, Snapshot};
 
@@ -17,35 +17,90 @@ use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
 
 impl ServiceController {
-    /// Brings the roster up to date with a task of a service; gives the service's key.
+    /// Brings the roster up to date with a task of a service about which there is news; gives the service's key.
     pub(super) fn refresh(&mut self, view: &Snapshot, task: &TaskRow, now: Timestamp) -> Option<String> {
         let service = service_key(task)?;
         let key = task.key();
+        let before = self.rosters.entry(service.clone()).or_default().get(&key).cloned();
+        let after = self.take_in_task(view, task, &service, now);
         let roster = self.rosters.entry(service.clone()).or_default();
-        let current = view.get::<TaskRow>(&key);
-        let state = view.get::<TaskStatusRow>(&key).filter(|row| row.state.last_status != TaskStatus::Stopped);
-        match current.zip(state) {
-            None => roster.remove(&key),
-            Some((task, status)) => {
-                let before = roster.get(&key).map(|member| (member.phase, member.settles_as));
-                let grace = grace(view, &service);
-                let (phase, settles_as) = settle(view, &task, &status.state, before, self.healthy_after, grace, now);
-                let protection = view.get::<TaskProtectionRow>(&key);
-                let member = Member {
-                    deployment: task.deployment.clone().unwrap_or_default(),
-                    instance: task.container_instance_key(),
-                    phase,
-                    is_leaving: is_leaving(view, &task),
-                    is_stopping: task.desired_status == DesiredStatus::Stopped,
-                    settles_as,
-                    protected_until: protection.map(|row| row.expires_at),
-                };
-                roster.put(&key, member);
-                self.note_digests(&service, &task, &status.state);
-            }
+        let had_failed = before.as_ref().is_some_and(|member| member.has_failed);
+        if after.has_failed && !had_failed {
+            roster.note(after.deployment, Turn::Failed, now);
+        }
+        if after.is_healthy && before.is_none_or(|member| member.phase != Phase::Healthy) {
+            roster.note(after.deployment, Turn::BecameHealthy, now);
         }
         Some(service)
     }
+
+    /// The same for a task that was there before the controller: what happened to it happened when its rows say so.
+    pub(super) fn load_task(&mut self, view: &Snapshot, task: &TaskRow, now: Timestamp) {
+        let Some(service) = service_key(task) else { return };
+        let after = self.take_in_task(view, task, &service, now);
+        let Some(status) = view.get::<TaskStatusRow>(&task.key()) else { return };
+        let state = &status.state;
+        let roster = self.rosters.entry(service).or_default();
+        if after.has_failed {
+            let failed_at = state.stopped_at.or(state.stopping_at).unwrap_or(now);
+            roster.note(after.deployment, Turn::Failed, failed_at.min(now));
+        }
+        if after.is_healthy {
+            let healthy_at = healthy_since(view, task, state, self.healthy_after).unwrap_or(now);
+            roster.note(after.deployment, Turn::BecameHealthy, healthy_at.min(now));
+        }
+    }
+
+    fn take_in_task<'a>(&mut self, view: &Snapshot, task: &'a TaskRow, service: &str, now: Timestamp) -> Standing<'a> {
+        let key = task.key();
+        let roster = self.rosters.entry(service.to_owned()).or_default();
+        let current = view.get::<TaskRow>(&key);
+        let has_failed = current.as_ref().is_some_and(|task| task.failure.is_some());
+        let standing = |is_healthy| Standing {
+            deployment: task.deployment.as_deref().unwrap_or_default(),
+            has_failed,
+            is_healthy,
+        };
+        let state = view.get::<TaskStatusRow>(&key).filter(|row| row.state.last_status != TaskStatus::Stopped);
+        let Some((task, status)) = current.zip(state) else {
+            roster.remove(&key);
+            return standing(false);
+        };
+        let before = roster.get(&key).map(|member| (member.phase, member.settles_as));
+        let grace = grace(view, service);
+        let (phase, settles_as) = settle(view, &task, &status.state, before, self.healthy_after, grace, now);
+        let protection = view.get::<TaskProtectionRow>(&key);
+        let member = Member {
+            deployment: task.deployment.clone().unwrap_or_default(),
+            instance: task.container_instance_key(),
+            phase,
+            is_leaving: is_leaving(view, &task),
+            is_stopping: task.desired_status == DesiredStatus::Stopped,
+            settles_as,
+            protected_until: protection.map(|row| row.expires_at),
+            has_failed,
+        };
+        roster.put(&key, member);
+        self.note_digests(service, &task, &status.state);
+        standing(phase == Phase::Healthy)
+    }
+}
+
+/// What a task means for its deployment.
+struct Standing<'a> {
+    deployment: &'a str,
+    has_failed: bool,
+    is_healthy: bool,
+}
+
+/// Since when a task that is healthy is, as far as its rows tell.
+fn healthy_since(view: &Snapshot, task: &TaskRow, state: &TaskState, healthy_after: Duration) -> Option<Timestamp> {
+    let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision));
+    if definition.is_some_and(|row| is_checked(&row.definition)) {
+        let mut moments = state.timeline.iter().rev();
+        return moments.find(|moment| moment.status == HealthStatus::Healthy.as_str()).map(|moment| moment.at);
+    }
+    state.started_at.map(|started_at| started_at.plus(healthy_after))
 }
 
 impl ServiceController {

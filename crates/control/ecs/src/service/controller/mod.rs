@@ -28,7 +28,7 @@ use super::table::{ServiceRow, ServiceStatus};
 use crate::alarm::AlarmStates;
 use crate::task::table::{BY_FAILURE, TaskRow, failure_value};
 
-pub(super) use start::launch;
+pub(super) use start::{eligible, launch};
 
 /// Keeps services' promises. One of a store.
 pub(crate) struct ServiceController {
@@ -39,8 +39,8 @@ pub(crate) struct ServiceController {
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
     blocked: BTreeMap<String, Awaits>,
-    /// Services whose tasks may be spread unevenly.
-    uneven: BTreeSet<String>,
+    /// Services whose tasks may be spread unevenly, and where there may be too few of them.
+    uneven: BTreeMap<String, Suspects>,
     /// By service and deployment, what the images of containers stand for, as the first tasks found out.
     digests: BTreeMap<String, BTreeMap<String, ImageDigests>>,
     /// By the key of the task that a hook runs, the service.
@@ -59,6 +59,14 @@ enum Awaits {
     Tasks,
 }
 
+/// Container instances on which, or in whose availability zones, a service may have too few tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Suspects {
+    All,
+    /// Their keys.
+    Instances(BTreeSet<String>),
+}
+
 impl ServiceController {
     pub fn new(ambient: Ambient, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
         Self {
@@ -67,7 +75,7 @@ impl ServiceController {
             alarms,
             rosters: BTreeMap::new(),
             blocked: BTreeMap::new(),
-            uneven: BTreeSet::new(),
+            uneven: BTreeMap::new(),
             digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),
         }
@@ -91,10 +99,10 @@ impl Controller for ServiceController {
         let services: Vec<String> = view.scan::<ServiceRow>("").filter(is_live).map(|row| row.key()).collect();
         for service in &services {
             self.rosters.insert(service.clone(), Roster::default());
-            self.uneven.insert(service.clone());
+            self.uneven.insert(service.clone(), Suspects::All);
         }
         for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
-            self.refresh(view, &task, now);
+            self.load_task(view, &task, now);
         }
         services
     }
@@ -105,7 +113,7 @@ impl Controller for ServiceController {
 
     fn reconcile(&mut self, view: &Snapshot, key: &String, now: Timestamp) -> Pass {
         match self.decide(view, key, now) {
-            Some(decision) => decision.into_pass(view, &self.ambient),
+            Some(decision) => decision.into_pass(view, &self.ambient, now),
             None => Pass::default(),
         }
     }

@@ -1,5 +1,8 @@
 //! Which services a change is about.
 
+use std::collections::btree_map::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use estiva_model::Timestamp;
@@ -8,7 +11,7 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Snapshot};
 
 use super::member::service_key;
-use super::{Awaits, ServiceController, start};
+use super::{Awaits, ServiceController, Suspects, start};
 use crate::container_instance::table::{
     ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
 };
@@ -18,12 +21,16 @@ use crate::service::table::ServiceRow;
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 
+/// From so many on all container instances are looked at.
+const SUSPECTS_MAX: usize = 64;
+
 impl ServiceController {
     /// Takes a change in; gives the services to look at.
     pub(super) fn take_in(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
         if let Some(task) = change.row::<TaskRow>() {
             let Some(task) = task.after.or(task.before) else { return Vec::new() };
-            return self.refresh(view, &task, now).into_iter().collect();
+            let of_hook = self.hook_tasks.get(&*change.key).cloned();
+            return of_hook.or_else(|| self.refresh(view, &task, now)).into_iter().collect();
         }
         if let Some(status) = change.row::<TaskStatusRow>() {
             let is_over = status.after.is_none_or(|row| row.state.last_status == TaskStatus::Stopped);
@@ -44,7 +51,7 @@ impl ServiceController {
                 self.look_again_at_unhealthy(view, &key, now);
             }
             self.blocked.remove(&key);
-            self.uneven.insert(key.clone());
+            self.uneven.insert(key.clone(), Suspects::All);
             return vec![key];
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
@@ -84,7 +91,7 @@ impl ServiceController {
                 (Some(before), Some(after)) if before.remaining == after.remaining => {
                     self.with_capacity(view, &change.key, false)
                 }
-                (Some(_), Some(_)) if is_leaving() => self.services_of(view, &change.key).cloned().collect(),
+                (Some(_), Some(_)) if is_leaving() => daemons_on(view, &change.key),
                 (Some(before), Some(after)) => self.with_capacity(view, &change.key, has_more(&before, &after)),
                 _ => self.with_capacity(view, &change.key, true),
             };
@@ -108,12 +115,14 @@ impl ServiceController {
 
     /// Services that wait for room on a container instance, or for other tasks on it.
     fn with_capacity(&mut self, view: &Snapshot, instance: &str, has_more: bool) -> Vec<String> {
-        let is_awaited = |awaits: &Awaits| has_more || *awaits == Awaits::Tasks;
-        if !self.blocked.values().any(is_awaited) {
+        if self.blocked.is_empty() {
             return Vec::new();
         }
-        let is_woken = |key: &&String| self.blocked.get(*key).is_some_and(is_awaited);
-        let woken: Vec<String> = self.services_of(view, instance).filter(is_woken).cloned().collect();
+        let prefix = reach(view, instance);
+        let of_reach = from(&self.blocked, &prefix).take_while(|(key, _)| key.starts_with(&prefix));
+        let is_woken = |awaits: Awaits| has_more || awaits == Awaits::Tasks;
+        let woken: Vec<String> =
+            of_reach.filter(|(_, awaits)| is_woken(**awaits)).map(|(key, _)| key.clone()).collect();
         for key in &woken {
             self.blocked.remove(key);
         }
@@ -121,23 +130,25 @@ impl ServiceController {
     }
 
     fn all_of_cluster_or_scope(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {
-        let services: Vec<String> = self.services_of(view, instance).cloned().collect();
+        let prefix = reach(view, instance);
+        let of_reach = from(&self.rosters, &prefix).map(|(key, _)| key).take_while(|key| key.starts_with(&prefix));
+        let services: Vec<String> = of_reach.cloned().collect();
         for key in &services {
             self.blocked.remove(key);
-            self.uneven.insert(key.clone());
+            self.suspect(key, instance);
         }
         services
     }
 
-    /// The services whose tasks may be placed on a container instance: its cluster's, or, with Fargate capacity, its scope's.
-    fn services_of(&self, view: &Snapshot, instance: &str) -> impl Iterator<Item = &String> {
-        let row = view.get::<ContainerInstanceRow>(instance);
-        let is_fargate = row.is_some_and(|row| row.attribute(FARGATE_ATTRIBUTE).is_some());
-        let cluster = cluster_of(instance);
-        let prefix = if is_fargate { scope_of(cluster) } else { cluster }.to_owned();
-        let from =
-            self.rosters.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
-        from.map(|(key, _)| key).take_while(move |key| key.starts_with(&prefix))
+    /// Notes that a service may have too few tasks where a container instance is.
+    fn suspect(&mut self, service: &str, instance: &str) {
+        let suspects = self.uneven.entry(service.to_owned()).or_insert_with(|| Suspects::Instances(BTreeSet::new()));
+        if let Suspects::Instances(instances) = suspects {
+            instances.insert(instance.to_owned());
+            if instances.len() > SUSPECTS_MAX {
+                *suspects = Suspects::All;
+            }
+        }
     }
 
     /// Notes the task that a hook of a service runs; its end is news for the service.
@@ -158,6 +169,27 @@ fn awaited(view: &Snapshot, rollout: &RolloutRow) -> Awaits {
         Some(service) if looks_at_tasks(&service) => Awaits::Tasks,
         _ => Awaits::Room,
     }
+}
+
+/// The front of the keys of the services whose tasks may be placed on a container instance: its cluster's, or, with Fargate
+/// capacity, its scope's.
+fn reach(view: &Snapshot, instance: &str) -> String {
+    let row = view.get::<ContainerInstanceRow>(instance);
+    let is_fargate = row.is_some_and(|row| row.attribute(FARGATE_ATTRIBUTE).is_some());
+    let cluster = cluster_of(instance);
+    if is_fargate { scope_of(cluster) } else { cluster }.to_owned()
+}
+
+fn from<'a, V>(map: &'a BTreeMap<String, V>, prefix: &str) -> Range<'a, String, V> {
+    map.range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+}
+
+/// The DAEMON services with a task on a container instance: it stays for as long as others do.
+fn daemons_on(view: &Snapshot, instance: &str) -> Vec<String> {
+    let live = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).filter(|task| task.is_live);
+    let services: BTreeSet<String> = live.filter_map(|task| service_key(&task)).collect();
+    let is_daemon = |key: &String| view.get::<ServiceRow>(key).is_some_and(|row| row.is_daemon);
+    services.into_iter().filter(is_daemon).collect()
 }
 
 fn has_more(before: &ReservationRow, after: &ReservationRow) -> bool {

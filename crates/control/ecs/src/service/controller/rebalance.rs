@@ -7,10 +7,9 @@ use estiva_planning::deployment::{Phase, Roster};
 use estiva_planning::placement::moves;
 use estiva_store::{Row, Snapshot};
 
-use super::ServiceController;
 use super::act::Decision;
 use super::decide::Plan;
-use super::start;
+use super::{ServiceController, Suspects, start};
 use crate::container_instance::table::ContainerInstanceRow;
 use crate::service::event::Kind;
 
@@ -21,7 +20,8 @@ impl ServiceController {
     /// Begins to even out a service at rest, and ends it once the successors are healthy; whether it did.
     pub(super) fn rebalance(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: &Plan) -> bool {
         let key = decision.service.key();
-        let has_failed = decision.rollout.unplaced > 0 || decision.rollout.backoff.rounds > 0;
+        let has_failed =
+            decision.rollout.unplaced > 0 || decision.rollout.primary().is_some_and(|it| it.backoff.rounds > 0);
         if decision.rollout.extra > 0 {
             let is_over = plan.is_steady || has_failed || decision.under_way.is_some();
             if is_over {
@@ -31,23 +31,26 @@ impl ServiceController {
             return is_over;
         }
         let is_at_rest = plan.is_steady && decision.under_way.is_none() && decision.rollout.is_steady;
-        if !is_at_rest || !self.uneven.remove(&key) {
-            return false;
-        }
+        let Some(suspects) = is_at_rest.then(|| self.uneven.remove(&key)).flatten() else { return false };
         let service = &decision.service;
         let (_, maximum) = service.percents();
         let room = (plan.wanted * maximum / 100).saturating_sub(plan.wanted);
-        if service.is_daemon || room == 0 {
+        let by_zone = service.settings.availability_zone_rebalancing == Some(api::AvailabilityZoneRebalancing::Enabled);
+        let by_instance = service.tags.value(INSTANCE_REBALANCING_TAG).is_some_and(|value| value == "enabled");
+        let zone_of = |instance: &str| {
+            let instance = view.get::<ContainerInstanceRow>(instance);
+            instance.map(|row| row.availability_zone()).unwrap_or_default()
+        };
+        let by_zone = by_zone && may_be_uneven(roster, plan, &suspects, zone_of);
+        let by_instance = by_instance && may_be_uneven(roster, plan, &suspects, str::to_owned);
+        if service.is_daemon || room == 0 || !by_zone && !by_instance {
             return false;
         }
         let revision = decision.revision(view, &plan.deployment);
         let eligible = start::eligible(view, service, revision.as_deref(), &Roster::default());
-        let by_zone = service.settings.availability_zone_rebalancing == Some(api::AvailabilityZoneRebalancing::Enabled);
-        let by_instance = service.tags.value(INSTANCE_REBALANCING_TAG).is_some_and(|value| value == "enabled");
-        let zone = |instance: &str| view.get::<ContainerInstanceRow>(instance).map(|row| row.availability_zone());
         let mut target = None;
         if by_zone {
-            target = uneven(roster, plan, &eligible, |instance| zone(instance).unwrap_or_default());
+            target = uneven(roster, plan, &eligible, zone_of);
         }
         if target.is_none() && by_instance {
             target = uneven(roster, plan, &eligible, str::to_owned);
@@ -61,6 +64,28 @@ impl ServiceController {
     }
 }
 
+/// Whether it is worth while to look at every container instance: one place that is known has two tasks more than another.
+fn may_be_uneven(roster: &Roster, plan: &Plan, suspects: &Suspects, place_of: impl Fn(&str) -> String) -> bool {
+    let counts = tasks_by_place(roster, plan, &place_of);
+    let Some(most) = counts.values().max().copied().filter(|most| *most > 1) else { return false };
+    match suspects {
+        Suspects::All => true,
+        Suspects::Instances(instances) => {
+            let of_suspects = instances.iter().map(|instance| counts.get(&place_of(instance)).copied().unwrap_or(0));
+            of_suspects.chain(counts.values().copied()).any(|count| count + 2 <= most)
+        }
+    }
+}
+
+/// How many healthy tasks there are in each place.
+fn tasks_by_place(roster: &Roster, plan: &Plan, place_of: impl Fn(&str) -> String) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for member in roster.in_phase(&plan.deployment, Phase::Healthy).filter_map(|key| roster.get(key)) {
+        *counts.entry(place_of(&member.instance)).or_default() += 1;
+    }
+    counts
+}
+
 /// How many tasks have to move so that no place has two more than another, and the container instances they move to.
 fn uneven(
     roster: &Roster,
@@ -69,10 +94,7 @@ fn uneven(
     place_of: impl Fn(&str) -> String,
 ) -> Option<(usize, BTreeSet<String>)> {
     let mut counts: BTreeMap<String, usize> = eligible.iter().map(|instance| (place_of(instance), 0)).collect();
-    for key in roster.in_phase(&plan.deployment, Phase::Healthy) {
-        let place = roster.get(key).map(|member| place_of(&member.instance))?;
-        *counts.entry(place).or_default() += 1;
-    }
+    counts.extend(tasks_by_place(roster, plan, &place_of));
     let places: Vec<String> = counts.keys().cloned().collect();
     let moves = moves(&counts.values().copied().collect::<Vec<_>>());
     let targets: BTreeSet<&String> = moves.iter().map(|(_, to)| &places[*to]).collect();

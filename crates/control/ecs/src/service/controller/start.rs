@@ -204,7 +204,7 @@ pub(super) fn constraints(view: &Snapshot, service: &ServiceRow, revision: &Serv
 }
 
 /// The keys of the container instances on which a DAEMON is to have a task. One whose agent is away keeps the task that it has.
-pub(super) fn eligible(
+pub(in crate::service) fn eligible(
     view: &Snapshot,
     service: &ServiceRow,
     revision: Option<&ServiceRevisionRow>,

@@ -3,16 +3,17 @@
 pub mod operations;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use estiva_model::Ambient;
-use estiva_planning::deployment::{Backoff, Stage, Threshold};
+use estiva_planning::deployment::{Backoff, Roster, Stage, Threshold};
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::rollout_table::{
     Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
 };
 use super::table::{ServiceRevisionRow, ServiceRow, child_key};
-use super::{event, revision};
+use super::{controller, event, hook, revision};
 use crate::task_definition::table::TaskDefinitionRow;
 use estiva_api_ecs::types as api;
 
@@ -63,10 +64,12 @@ pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefi
     };
     rollout.under_way = Some(row.id.clone());
     rollout.latest = Some(row.id.clone());
-    rollout.backoff = Backoff::default();
     rollout.unplaced = 0;
     rollout.extra = 0;
     rollout.is_steady = false;
+    if service.is_daemon {
+        rollout.instances = controller::eligible(tx, service, Some(&revision), &Roster::default()).len();
+    }
     tx.put(row);
     tx.put(rollout);
     prune(tx, service);
@@ -89,6 +92,21 @@ fn prune(tx: &mut Tx<'_>, service: &ServiceRow) {
         for id in row.source_revisions.iter().chain([&row.target_revision]).filter(|id| !wanted.contains(id)) {
             tx.delete::<ServiceRevisionRow>(&child_key(&service.key(), id));
         }
+    }
+}
+
+/// Forgets the oldest revisions of former task sets beyond what is kept.
+pub(super) fn prune_revisions_of_sets(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let current = rollout(tx, service).deployments;
+    let is_over = |row: &Arc<ServiceRevisionRow>| current.iter().all(|set| set.revision != row.id);
+    let prefix = child_key(&service.key(), "");
+    let mut rows: Vec<_> = tx.scan::<ServiceRevisionRow>(&prefix).filter(is_over).collect();
+    if rows.len() <= KEPT_MAX {
+        return;
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.settings.created_at));
+    for row in &rows[KEPT_MAX..] {
+        tx.delete::<ServiceRevisionRow>(&row.key());
     }
 }
 
@@ -121,6 +139,7 @@ pub(super) fn entry(id: &str, revision: &str, now: estiva_model::Timestamp) -> D
         rollout_reason: format!("ECS deployment {id} in progress."),
         was_completed: false,
         forgiven: 0,
+        backoff: Backoff::default(),
         created_at: now,
         updated_at: now,
         task_set: None,
@@ -149,6 +168,7 @@ fn end_under_way(tx: &mut Tx<'_>, rollout: &mut RolloutRow, reason: &str, ambien
     row.stopped_at.get_or_insert(now);
     row.finished_at = Some(now);
     row.updated_at = now;
+    hook::end_tasks(tx, &row.close_hooks(), hook::DEPLOYMENT_ENDED, now);
     tx.put(row);
 }
 
@@ -161,13 +181,31 @@ pub(super) fn rollout(view: &Snapshot, service: &ServiceRow) -> RolloutRow {
 /// How many failed tasks the circuit breaker takes; `None` without one.
 pub(super) fn threshold(configuration: &api::DeploymentConfiguration, desired: usize) -> Option<usize> {
     let breaker = configuration.deployment_circuit_breaker.as_ref().filter(|breaker| breaker.enable)?;
-    let threshold = breaker.threshold_configuration.as_ref().map_or(Threshold::default(), |given| {
-        let value = usize::try_from(given.value).unwrap_or(1);
-        match given.r#type {
-            api::ThresholdType::Count => Threshold::Count(value),
-            api::ThresholdType::BoundedPercent => Threshold::BoundedPercent(value),
-            api::ThresholdType::UnboundedPercent => Threshold::UnboundedPercent(value),
+    Some(breaker.threshold_configuration.as_ref().map_or(Threshold::default(), threshold_of).tasks(desired))
+}
+
+/// How many failed tasks a rollback takes: as many as the deployment, and ECS's default without a circuit breaker.
+pub(super) fn rollback_threshold(configuration: &api::DeploymentConfiguration, desired: usize) -> usize {
+    threshold(configuration, desired).unwrap_or_else(|| Threshold::default().tasks(desired))
+}
+
+fn threshold_of(given: &api::ThresholdConfiguration) -> Threshold {
+    let value = usize::try_from(given.value).unwrap_or(1);
+    match given.r#type {
+        api::ThresholdType::Count => Threshold::Count(value),
+        api::ThresholdType::BoundedPercent => Threshold::BoundedPercent(value),
+        api::ThresholdType::UnboundedPercent => Threshold::UnboundedPercent(value),
+    }
+}
+
+/// Whoever changes a service may have mended what its tasks failed of: the next ones do not wait.
+pub(super) fn forget_waits(tx: &mut Tx<'_>, service: &ServiceRow) {
+    let mut rollout = rollout(tx, service);
+    let is_waiting = |entry: &Deployment| entry.backoff != entry.backoff.forgotten();
+    if rollout.deployments.iter().any(is_waiting) {
+        for entry in &mut rollout.deployments {
+            entry.backoff = entry.backoff.forgotten();
         }
-    });
-    Some(threshold.tasks(desired))
+        tx.put(rollout);
+    }
 }

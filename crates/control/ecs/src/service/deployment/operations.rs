@@ -7,9 +7,9 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
-use super::super::describe::{TaskCounts, count};
+use super::super::describe::{TaskCounts, count, desired};
 use super::super::rollout_table::{
-    HookState, HookStatus, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
+    DeploymentStatus, HookState, HookStatus, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
 };
 use super::super::table::{ServiceRow, child_key};
 use super::super::{hook, reference, revision};
@@ -169,13 +169,12 @@ fn under_way(tx: &Tx<'_>, service: &str, id: &str) -> Result<Arc<ServiceDeployme
 
 fn to_api(view: &Snapshot, service: &ServiceRow, row: &ServiceDeploymentRow) -> api::ServiceDeployment {
     let rollout = view.get::<RolloutRow>(&row.service);
-    let counts = |revision: &str| {
-        let entry = rollout.iter().flat_map(|rollout| &rollout.deployments).find(|it| it.revision == revision);
-        entry.map(|entry| TaskCounts::of(view, &entry.id)).unwrap_or_default()
-    };
     let is_over = row.status.is_over();
-    let summary = |id: &String, requested: usize| {
-        let counts = counts(id);
+    let wanted = rollout.as_ref().map_or(0, |rollout| desired(service, rollout));
+    let summary = |id: &String| {
+        let entry = rollout.iter().flat_map(|rollout| &rollout.deployments).find(|it| it.revision == *id);
+        let counts = entry.map(|entry| TaskCounts::of(view, &entry.id)).unwrap_or_default();
+        let requested = entry.filter(|entry| entry.status == DeploymentStatus::Primary).map_or(0, |_| wanted);
         api::ServiceRevisionSummary {
             arn: Some(revision::arn(service, id)),
             pending_task_count: Some(count(counts.pending)),
@@ -200,11 +199,8 @@ fn to_api(view: &Snapshot, service: &ServiceRow, row: &ServiceDeploymentRow) -> 
         status: Some(row.status.to_api()),
         status_reason: row.status_reason.clone(),
         lifecycle_stage: (!is_over).then(|| api::ServiceDeploymentLifecycleStage::parse(row.stage.as_str())).flatten(),
-        source_service_revisions: Some(row.source_revisions.iter().map(|id| summary(id, 0)).collect()),
-        target_service_revision: Some(summary(
-            &row.target_revision,
-            usize::try_from(service.desired_count).unwrap_or(0),
-        )),
+        source_service_revisions: Some(row.source_revisions.iter().map(summary).collect()),
+        target_service_revision: Some(summary(&row.target_revision)),
         deployment_configuration: Some(row.configuration.clone()),
         deployment_circuit_breaker: Some(api::ServiceDeploymentCircuitBreaker {
             failure_count: Some(count(row.failures)),

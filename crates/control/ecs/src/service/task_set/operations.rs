@@ -7,17 +7,19 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
+use super::super::create::{BOTH_LAUNCH_TYPE_AND_STRATEGY, TOKEN_CHARS_MAX, check_runnable, fill_in};
 use super::super::describe::TaskCounts;
 use super::super::rollout_table::{Deployment, DeploymentStatus, RolloutRow, TaskSet};
 use super::super::table::ServiceRow;
-use super::super::{check, create::check_runnable, deployment, reference, revision};
+use super::super::{check, deployment, reference, revision};
 use super::to_api;
 use crate::EcsService;
+use crate::cluster::table::ClusterRow;
 use crate::error::{self, invalid};
 use crate::failure::missing;
 use crate::scope::Scope;
 use crate::tag::Tags;
-use crate::{capacity_provider, cluster, task_definition};
+use crate::{capacity_provider, cluster, idempotency, task_definition};
 
 /// Task sets of a service.
 const SETS_MAX: usize = 5;
@@ -32,27 +34,26 @@ pub(crate) async fn create(
         ("loadBalancers", check::given(input.load_balancers.as_ref())),
         ("serviceRegistries", check::given(input.service_registries.as_ref())),
     ])?;
+    if let Some(token) = &input.client_token {
+        idempotency::check_token(token, TOKEN_CHARS_MAX)?;
+    }
+    let request_digest = input.client_token.as_ref().map(|_| idempotency::digest(&input));
     let scale = scale(input.scale.as_ref())?;
     let tags = Tags::from_request(input.tags.clone())?;
     let ambient = &service.ambient;
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
         let found = external(tx, &scope, &cluster.name, &input.service)?;
-        let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
-        let strategy = input.capacity_provider_strategy.as_deref().unwrap_or_default();
-        let mut own = (*found).clone();
-        own.capacity_provider_strategy =
-            capacity_provider::check_strategy(&scope, strategy, &cluster.capacity_providers)?;
-        capacity_provider::check_runnable(&own.capacity_provider_strategy)?;
-        let default = own.capacity_provider_strategy.is_empty().then_some(api::LaunchType::Ec2);
-        own.settings.launch_type = input.launch_type.or(default);
-        own.settings.network_configuration.clone_from(&input.network_configuration);
-        own.settings.platform_version.clone_from(&input.platform_version);
-        check_runnable(&own, &definition)?;
         let mut rollout = deployment::rollout(tx, &found);
-        if let Some(known) = made_by(&rollout, input.client_token.as_ref()) {
+        if let Some((known, state)) = made_by(&rollout, input.client_token.as_ref()) {
+            if state.request_digest.is_some() && state.request_digest != request_digest {
+                return Err(invalid("Creation of task set was not idempotent."));
+            }
             return Ok((found, known.clone()));
         }
+        let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
+        let own = wanted(&scope, &cluster, &found, &input)?;
+        check_runnable(&own, &definition)?;
         if rollout.deployments.len() >= SETS_MAX {
             return Err(invalid(format!("A service can have at most {SETS_MAX} task sets.")));
         }
@@ -67,12 +68,14 @@ pub(crate) async fn create(
                 is_stable: false,
                 stability_at: ambient.now(),
                 client_token: input.client_token.clone(),
+                request_digest: request_digest.clone(),
             }),
             ..deployment::entry(&id, &revision.id, ambient.now())
         };
         rollout.deployments.insert(0, set.clone());
         look_for_room(&mut rollout);
         tx.put(rollout);
+        deployment::prune_revisions_of_sets(tx, &found);
         Ok::<_, Error>((found, set))
     });
     let (found, set) = update.await.map_err(error::update)?;
@@ -90,6 +93,7 @@ pub(crate) async fn update(
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
         let found = external(tx, &scope, &cluster.name, &input.service)?;
         let set = change(tx, &found, &input.task_set, |set| {
+            set.backoff = set.backoff.forgotten();
             let Some(state) = set.task_set.as_mut().filter(|state| state.scale.to_bits() != scale.to_bits()) else {
                 return;
             };
@@ -226,10 +230,33 @@ fn change(
 }
 
 /// The task set that a repeated call means.
-fn made_by<'a>(rollout: &'a RolloutRow, token: Option<&String>) -> Option<&'a Deployment> {
+fn made_by<'a>(rollout: &'a RolloutRow, token: Option<&String>) -> Option<(&'a Deployment, &'a TaskSet)> {
     let token = token?;
-    let is_of = |set: &&Deployment| set.task_set.as_ref().and_then(|state| state.client_token.as_ref()) == Some(token);
-    rollout.deployments.iter().find(is_of)
+    let mut sets = rollout.deployments.iter().filter_map(|set| set.task_set.as_ref().map(|state| (set, state)));
+    sets.find(|(_, state)| state.client_token.as_ref() == Some(token))
+}
+
+/// The service as the task set is to have it.
+fn wanted(
+    scope: &Scope,
+    cluster: &ClusterRow,
+    found: &ServiceRow,
+    input: &api::CreateTaskSetRequest,
+) -> Result<ServiceRow, Error> {
+    let strategy = input.capacity_provider_strategy.as_deref().unwrap_or_default();
+    if input.launch_type.is_some() && !strategy.is_empty() {
+        return Err(invalid(BOTH_LAUNCH_TYPE_AND_STRATEGY));
+    }
+    let mut own = found.clone();
+    own.capacity_provider_strategy = capacity_provider::check_strategy(scope, strategy, &cluster.capacity_providers)?;
+    capacity_provider::check_runnable(&own.capacity_provider_strategy)?;
+    let default = own.capacity_provider_strategy.is_empty().then_some(api::LaunchType::Ec2);
+    own.settings.launch_type = input.launch_type.or(default);
+    own.settings.network_configuration.clone_from(&input.network_configuration);
+    own.settings.platform_version.clone_from(&input.platform_version);
+    fill_in(&mut own);
+    check::service(&own)?;
+    Ok(own)
 }
 
 /// One set that finds no room must not keep the others from being tried.

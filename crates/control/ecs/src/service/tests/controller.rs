@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use estiva_model::Timestamp;
+use estiva_planning::lifecycle::HealthStatus;
 use serde_json::{Value, json};
 
 use super::play::{Fate, Play};
+use crate::container_instance::table::ContainerInstanceRow;
 use crate::container_instance::tests::bench::{merged, node, owner, text};
 use crate::task::retention::forget_due;
 
@@ -61,6 +63,55 @@ async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
     }
     play.rests().await;
     assert_eq!(play.told("was unable to place a task").await, 1);
+}
+
+fn in_zone(zone: &str) -> Value {
+    json!({ "attributes": [{ "name": "ecs.availability-zone", "value": zone }] })
+}
+
+/// How many tasks of the service are to run on each container instance that has any.
+async fn spread(play: &Play) -> Vec<usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    let listed = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap();
+    for task in listed["taskArns"].as_array().unwrap() {
+        *counts.entry(text(&play.bench.task(&text(task)).await["containerInstanceArn"])).or_insert(0) += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_are_evened_out_over_zones_that_come_and_over_instances_if_they_are_to_be() {
+    let play = Play::with_nodes(&[]).await;
+    play.bench.join("a", in_zone("one")).await;
+    play.create(json!({ "desiredCount": 4 })).await;
+    play.rests().await;
+    play.bench.join("b", in_zone("one")).await;
+    assert!(play.stands_still(HOUR).await);
+    assert_eq!(spread(&play).await, [4], "there is one zone still");
+    let c = play.bench.join("c", in_zone("two")).await;
+    play.until(async || play.told("has completed rebalancing").await == 1).await;
+    assert_eq!(spread(&play).await, [2, 2]);
+    let events = play.events().await;
+    let place = |text: &str| events.iter().position(|event| event.contains(text));
+    assert!(place("has begun rebalancing") < place("has started 2 tasks"), "{events:?}");
+    let state = async |status: &str| {
+        let input = json!({ "containerInstances": [c], "status": status });
+        play.bench.update_container_instances_state(&owner(), input).await.unwrap();
+    };
+    state("DRAINING").await;
+    play.until(async || play.told("has reached a steady state.").await == 3).await;
+    state("ACTIVE").await;
+    play.until(async || play.told("has completed rebalancing").await == 2).await;
+    let tags = json!([{ "key": "estiva:instance-rebalancing", "value": "enabled" }]);
+    let arn = play.show().await["serviceArn"].clone();
+    play.bench.tag_resource(&owner(), json!({ "resourceArn": arn, "tags": tags })).await.unwrap();
+    play.until(async || spread(&play).await == [1, 1, 2]).await;
+    play.bench.join("d", in_zone("two")).await;
+    play.until(async || spread(&play).await == [1, 1, 1, 1]).await;
+    play.rests().await;
+    assert!(play.stands_still(HOUR).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,6 +211,114 @@ async fn the_breaker_goes_back_or_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_daemon_whose_deployment_failed_runs_on_as_it_was() {
+    let play = Play::with_nodes(&["a", "b"]).await;
+    play.create(json!({ "schedulingStrategy": "DAEMON", "deploymentConfiguration": breaker(false, 3) })).await;
+    play.rests().await;
+    play.bench.define("web", json!({ "memory": 100, "cpu": 256 }), json!({})).await;
+    play.update(json!({ "taskDefinition": "web:2" })).await;
+    let of_second = |task: &crate::task::table::TaskRow| {
+        if task.revision == 2 { Fate::Fails } else { Fate::Runs }
+    };
+    play.until_with(of_second, async || play.deployment().await["status"] == "STOPPED").await;
+    play.until_with(of_second, async || play.show().await["runningCount"] == 2).await;
+    play.bench.join("c", json!({})).await;
+    play.until_with(of_second, async || play.show().await["runningCount"] == 3).await;
+    assert!(play.stands_still(HOUR).await);
+    let deployments = play.show().await["deployments"].clone();
+    assert_eq!((&deployments[0]["rolloutState"], &deployments[1]["runningCount"]), (&json!("FAILED"), &json!(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_whose_tasks_fail_has_failed_and_the_service_goes_on() {
+    for configuration in [breaker(true, 3), json!({})] {
+        let play = Play::with_nodes(&["a"]).await;
+        let percents = json!({ "minimumHealthyPercent": 0, "maximumPercent": 100 });
+        play.create(json!({ "desiredCount": 1, "deploymentConfiguration": merged(percents, configuration) })).await;
+        let first = play.rests().await["deployments"][0]["id"].clone();
+        let pause = json!({ "lifecycleHooks": [{ "targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"] }] });
+        play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": pause })).await;
+        play.until(async || play.deployment().await["lifecycleStage"] == "POST_SCALE_UP").await;
+        let arn = play.deployment().await["serviceDeploymentArn"].clone();
+        let input = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
+        play.bench.stop_service_deployment(&owner(), input).await.unwrap();
+        let of_first = |task: &crate::task::table::TaskRow| {
+            if json!(task.deployment) == first { Fate::Fails } else { Fate::Runs }
+        };
+        play.until_with(of_first, async || play.deployment().await["status"] == "ROLLBACK_FAILED").await;
+        let ended = play.deployment().await;
+        assert!(text(&ended["statusReason"]).contains("rolling back"), "{ended}");
+        assert!(!ended["finishedAt"].is_null());
+        let primary = play.show().await["deployments"][0].clone();
+        assert_eq!((&primary["id"], &primary["rolloutState"]), (&first, &json!("FAILED")));
+        assert_eq!(primary["failedTasks"], 3);
+        let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+        play.until_with(of_first, async || failed().await >= 6).await;
+        play.until(async || play.show().await["runningCount"] == 1).await;
+        play.until(async || play.show().await["deployments"].as_array().unwrap().len() == 1).await;
+        assert_eq!(play.show().await["deployments"][0]["id"], first);
+        play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": { "lifecycleHooks": [] } })).await;
+        play.rests().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_run_while_a_hook_holds_a_deployment_up_are_throttled_too() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let first = play.rests().await["deployments"][0]["id"].clone();
+    let pause = json!({ "lifecycleHooks": [{ "targetType": "PAUSE", "lifecycleStages": ["PRE_SCALE_UP"] }] });
+    play.update(json!({ "forceNewDeployment": true, "deploymentConfiguration": pause })).await;
+    play.until(async || play.deployment().await["lifecycleStage"] == "PRE_SCALE_UP").await;
+    let task = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"][0].clone();
+    play.bench.submit_task_state_change(&node("a"), json!({ "task": task, "status": "STOPPED" })).await.unwrap();
+    let failed = async || {
+        let shown = play.show().await;
+        let of_first = shown["deployments"].as_array().unwrap().iter().find(|it| it["id"] == first);
+        of_first.unwrap()["failedTasks"].as_i64().unwrap()
+    };
+    let since = tokio::time::Instant::now();
+    play.until_with(|_| Fate::Fails, async || failed().await >= 10).await;
+    assert!(since.elapsed() > Duration::from_secs(4 * 60), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_healthy_while_the_server_was_down_makes_up_for_failures() {
+    let mut play = Play::with_nodes(&[]).await;
+    let capability = json!({ "attributes": [{ "name": "ecs.capability.container-health-check" }] });
+    play.bench.join("a", capability).await;
+    let check = json!({ "command": ["CMD", "true"] });
+    play.bench.define("checked", json!({ "memory": 100, "healthCheck": check }), json!({})).await;
+    let input = json!({ "taskDefinition": "checked", "desiredCount": 1, "deploymentConfiguration": breaker(true, 4) });
+    play.create(input).await;
+    let failed = async |play: &Play| play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Exits(1), async || failed(&play).await == 3).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    play.kill().await;
+    let task = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"][0].clone();
+    let health = vec![(text(&task), vec![("app".to_owned(), HealthStatus::Healthy)])];
+    let store = &play.bench.ecs.store;
+    let instance = store.view().scan::<ContainerInstanceRow>("").next().unwrap();
+    crate::task::health::take(store, &instance, health, Timestamp::now()).await.unwrap();
+    assert_eq!(failed(&play).await, 3);
+    play.restart();
+    play.comes_to("SUCCESSFUL").await;
+    assert_eq!(failed(&play).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_ends_the_wait_after_failures() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1 })).await;
+    let failed = async || play.show().await["deployments"][0]["failedTasks"].as_i64().unwrap();
+    play.until_with(|_| Fate::Fails, async || failed().await == 13).await;
+    let since = tokio::time::Instant::now();
+    play.update(json!({ "enableExecuteCommand": true })).await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_a_health_check_time_makes_nothing_healthy() {
     let play = Play::with_nodes(&[]).await;
     let capability = json!({ "attributes": [{ "name": "ecs.capability.container-health-check" }] });
@@ -184,6 +343,7 @@ async fn a_deleted_service_ends_its_tasks_and_then_itself() {
     play.until(async || play.show().await["status"] == "INACTIVE").await;
     let shown = play.show().await;
     assert_eq!((&shown["runningCount"], &shown["deployments"]), (&json!(0), &json!([])));
+    assert!(text(&shown["taskDefinition"]).ends_with("web:1"), "what it was can still be seen");
     play.create(json!({ "desiredCount": 1 })).await;
     play.rests().await;
     assert_eq!(play.told("has started").await, 1, "a new service has nothing of a former one");

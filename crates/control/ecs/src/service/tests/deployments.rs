@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::play::{Fate, Play};
+use super::play::Play;
 use crate::alarm::AlarmStates;
 use crate::container_instance::tests::bench::{merged, owner, reasons, refusal, text};
 use crate::scope::Scope;
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-fn hooks(hooks: &Value) -> Value {
+pub(super) fn hooks(hooks: &Value) -> Value {
     json!({ "deploymentConfiguration": { "lifecycleHooks": hooks } })
 }
 
-fn pause(stage: &str, more: Value) -> Value {
+pub(super) fn pause(stage: &str, more: Value) -> Value {
     merged(json!({ "targetType": "PAUSE", "lifecycleStages": [stage] }), more)
 }
 
-async fn resting() -> Play {
+pub(super) async fn resting() -> Play {
     let play = Play::with_nodes(&["a"]).await;
     play.create(json!({ "desiredCount": 1 })).await;
     play.rests().await;
@@ -30,7 +30,7 @@ async fn resting() -> Play {
 }
 
 /// Waits for the hook that waits; the service deployment's ARN and the hook's id.
-async fn waiting(play: &Play) -> (String, String) {
+pub(super) async fn waiting(play: &Play) -> (String, String) {
     let awaits = |deployment: &Value| {
         let hooks = deployment["lifecycleHookDetails"].as_array().unwrap().clone();
         hooks.into_iter().find(|hook| hook["status"] == "AWAITING_ACTION")
@@ -40,7 +40,7 @@ async fn waiting(play: &Play) -> (String, String) {
     (text(&deployment["serviceDeploymentArn"]), text(&awaits(&deployment).unwrap()["hookId"]))
 }
 
-async fn answer(play: &Play, action: &str) -> String {
+pub(super) async fn answer(play: &Play, action: &str) -> String {
     let (arn, hook) = waiting(play).await;
     let input = json!({ "serviceDeploymentArn": arn, "hookId": hook, "action": action });
     play.bench.continue_service_deployment(&owner(), input).await.unwrap();
@@ -109,115 +109,6 @@ async fn what_is_not_there_is_missing_or_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_holds_a_deployment_until_it_is_answered() {
-    let play = resting().await;
-    let given = hooks(&json!([pause("PRE_SCALE_UP", json!({})), pause("POST_SCALE_UP", json!({}))]));
-    play.update(merged(given, json!({ "forceNewDeployment": true }))).await;
-    let (arn, hook) = waiting(&play).await;
-    assert!(play.stands_still(MINUTE).await);
-    assert_eq!(play.told("has started").await, 1, "the new task has to wait");
-    let wrong = json!({ "serviceDeploymentArn": arn, "hookId": "other", "action": "CONTINUE" });
-    assert!(refusal(play.bench.continue_service_deployment(&owner(), wrong).await).contains("hookId"));
-    assert_eq!(answer(&play, "CONTINUE").await, hook);
-    assert_ne!(answer(&play, "CONTINUE").await, hook);
-    assert_eq!(play.comes_to("SUCCESSFUL").await["lifecycleHookDetails"].as_array().unwrap().len(), 2);
-    play.rests().await;
-    let again = json!({ "serviceDeploymentArn": arn, "hookId": hook });
-    let told = refusal(play.bench.continue_service_deployment(&owner(), again).await);
-    assert!(told.starts_with("ConflictException"), "{told}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_may_end_in_a_rollback_or_run_out() {
-    for (more, action, status, of_hook) in [
-        (json!({}), Some("ROLLBACK"), "ROLLBACK_SUCCESSFUL", "FAILED"),
-        (json!({}), None, "ROLLBACK_SUCCESSFUL", "TIMED_OUT"),
-        (json!({ "timeoutConfiguration": { "action": "CONTINUE" } }), None, "SUCCESSFUL", "TIMED_OUT"),
-    ] {
-        let play = resting().await;
-        let before = play.show().await["deployments"][0]["id"].clone();
-        play.update(merged(hooks(&json!([pause("POST_SCALE_UP", more)])), json!({ "forceNewDeployment": true }))).await;
-        if let Some(action) = action {
-            answer(&play, action).await;
-        }
-        let ended = play.comes_to(status).await;
-        assert_eq!(ended["lifecycleHookDetails"][0]["status"], of_hook);
-        let shown = play.rests().await;
-        assert_eq!(shown["deployments"][0]["id"] == before, status == "ROLLBACK_SUCCESSFUL");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_hooks_task_decides_by_its_exit_code() {
-    for (fate, status) in
-        [(Fate::Exits(0), "SUCCESSFUL"), (Fate::Exits(3), "ROLLBACK_SUCCESSFUL"), (Fate::Fails, "ROLLBACK_SUCCESSFUL")]
-    {
-        let play = resting().await;
-        play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
-        let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
-        let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
-        play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
-        let of_hook = |task: &crate::task::table::TaskRow| {
-            if task.family == "migration" { fate } else { Fate::Runs }
-        };
-        play.until_with(of_hook, async || play.deployment().await["status"] == status).await;
-        play.rests().await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_hooks_task_that_does_not_end_is_ended() {
-    let play = resting().await;
-    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
-    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
-    let timeout = json!({ "timeoutInMinutes": 30 });
-    let hook =
-        json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"], "timeoutConfiguration": timeout }]);
-    play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
-    let ended = play.comes_to("ROLLBACK_SUCCESSFUL").await;
-    assert_eq!(ended["lifecycleHookDetails"][0]["status"], "TIMED_OUT");
-    let input = json!({ "family": "migration", "desiredStatus": "STOPPED" });
-    let listed = play.bench.list_tasks(&owner(), input).await.unwrap();
-    let task = play.bench.task(&text(&listed["taskArns"][0])).await;
-    assert_eq!(task["stoppedReason"], "The time of the lifecycle hook has run out.");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_hook_whose_task_finds_no_room_has_failed() {
-    let play = resting().await;
-    play.bench.define("large", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
-    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/large:1";
-    let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
-    play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
-    let ended = play.comes_to("ROLLBACK_SUCCESSFUL").await;
-    assert!(text(&ended["statusReason"]).contains("no container instance has room"), "{ended}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn hooks_that_cannot_be_are_refused() {
-    let play = resting().await;
-    let lambda = json!({ "hookTargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f", "lifecycleStages": ["PRE_SCALE_UP"] });
-    let definition = "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1";
-    let details =
-        json!({ "hookTargetArn": definition, "lifecycleStages": ["PRE_SCALE_UP"], "hookDetails": { "cpu": [] } });
-    for (hook, words) in [
-        (json!({ "targetType": "PAUSE" }), "at least one lifecycle stage"),
-        (pause("PRODUCTION_TRAFFIC_SHIFT", json!({})), "PAUSE is not supported"),
-        (pause("TEST_TRAFFIC_SHIFT", json!({})), "no meaning for ROLLING"),
-        (pause("PRE_SCALE_UP", json!({ "timeoutConfiguration": { "timeoutInMinutes": 20_161 } })), "timeoutInMinutes"),
-        (lambda, "AWS Lambda"),
-        (details, "hookDetails"),
-    ] {
-        let input = merged(json!({ "service": "web" }), hooks(&json!([hook])));
-        let told = refusal(play.bench.update_service(&owner(), input).await);
-        assert!(told.contains(words), "{hook}: {told}");
-    }
-    let many = vec![pause("PRE_SCALE_UP", json!({})); 21];
-    let input = merged(json!({ "service": "web" }), hooks(&json!(many)));
-    assert!(refusal(play.bench.update_service(&owner(), input).await).contains("at most 20"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_deployment_bakes_for_its_time() {
     let play = resting().await;
     let bake = json!({ "deploymentConfiguration": { "bakeTimeInMinutes": 60 }, "forceNewDeployment": true });
@@ -240,6 +131,10 @@ async fn a_deployment_is_stopped_where_it_is_or_taken_back() {
             json!({ "serviceDeploymentArn": play.deployment().await["serviceDeploymentArn"], "stopType": kind });
         play.bench.stop_service_deployment(&owner(), input.clone()).await.unwrap();
         play.comes_to(ended).await;
+        let deployment = play.deployment().await;
+        let requested = |revision: &Value| revision["requestedTaskCount"].as_i64().unwrap();
+        let (source, target) = (&deployment["sourceServiceRevisions"][0], &deployment["targetServiceRevision"]);
+        assert_eq!((requested(source), requested(target)), if kind == "ROLLBACK" { (1, 0) } else { (0, 1) });
         let primary = play.show().await["deployments"][0].clone();
         assert_eq!(primary["id"] == before, kind == "ROLLBACK");
         assert_eq!(primary["rolloutState"], if kind == "ROLLBACK" { "COMPLETED" } else { "FAILED" });
@@ -268,6 +163,28 @@ async fn a_newer_deployment_takes_the_place_of_one_under_way() {
     play.rests().await;
     let answer = play.bench.describe_service_deployments(&owner(), json!({ "serviceDeploymentArns": [former] })).await;
     assert_eq!(answer.unwrap()["serviceDeployments"][0]["status"], "STOPPED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rollback_a_service_is_as_it_was_before() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("eni", json!({ "memory": 100 }), json!({ "networkMode": "awsvpc" })).await;
+    let network = |subnet: &str| json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": [subnet] } } });
+    play.create(merged(network("subnet-good"), json!({ "taskDefinition": "eni", "desiredCount": 1 }))).await;
+    play.rests().await;
+    let bad = merged(network("subnet-bad"), hooks(&json!([pause("PRE_SCALE_UP", json!({}))])));
+    let subnet = |shown: &Value| shown["networkConfiguration"]["awsvpcConfiguration"]["subnets"][0].clone();
+    let shown = play.update(bad.clone()).await;
+    assert_eq!(subnet(&shown), "subnet-bad");
+    answer(&play, "ROLLBACK").await;
+    play.comes_to("ROLLBACK_SUCCESSFUL").await;
+    assert_eq!(subnet(&play.show().await), "subnet-good");
+    play.update(merged(hooks(&json!([])), json!({ "forceNewDeployment": true }))).await;
+    let shown = play.rests().await;
+    assert_eq!(subnet(&shown), "subnet-good");
+    assert_eq!(subnet(&shown["deployments"][0]), "subnet-good");
+    let again = play.update(network("subnet-bad")).await;
+    assert_eq!(subnet(&again["deployments"][0]), "subnet-bad", "what was taken back may be tried again");
 }
 
 /// One alarm, `errors`.

@@ -73,6 +73,9 @@ async fn a_service_that_cannot_be_is_refused() {
         daemon.as_object_mut().unwrap().remove("desiredCount");
         daemon
     };
+    let external = |more: Value| {
+        merged(json!({ "serviceName": "s", "desiredCount": 1, "deploymentController": { "type": "EXTERNAL" } }), more)
+    };
     let count_of_daemon = wanted(json!({ "schedulingStrategy": "DAEMON" }));
     let mut no_count = wanted(json!({}));
     no_count.as_object_mut().unwrap().remove("desiredCount");
@@ -110,6 +113,18 @@ async fn a_service_that_cannot_be_is_refused() {
         ),
         (wanted(json!({ "deploymentConfiguration": { "strategy": "CANARY" } })), "ROLLING"),
         (wanted(json!({ "capacityProviderStrategy": [{ "capacityProvider": "other" }] })), "other"),
+        (wanted(json!({ "deploymentConfiguration": { "canaryConfiguration": {} } })), "canaryConfiguration"),
+        (wanted(json!({ "deploymentConfiguration": { "linearConfiguration": {} } })), "linearConfiguration"),
+        (wanted(json!({ "clientToken": "t".repeat(37) })), "clientToken"),
+        (wanted(json!({ "clientToken": "" })), "clientToken"),
+        (external(json!({ "taskDefinition": "web" })), "taskDefinition"),
+        (external(json!({ "launchType": "EC2" })), "launchType"),
+        (
+            external(json!({ "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] })),
+            "capacityProviderStrategy",
+        ),
+        (external(json!({ "platformVersion": "LATEST" })), "platformVersion"),
+        (external(json!({ "networkConfiguration": {} })), "networkConfiguration"),
         (wanted(json!({ "serviceRegistries": [{ "registryArn": "x" }] })), "serviceRegistries"),
         (wanted(json!({ "serviceConnectConfiguration": { "enabled": true } })), "serviceConnectConfiguration"),
     ] {
@@ -125,10 +140,45 @@ async fn a_token_makes_a_service_once() {
     let first = create(&bench, json!({ "clientToken": "t" })).await;
     let again = create(&bench, json!({ "clientToken": "t" })).await;
     assert_eq!(first, again);
-    for token in [json!({}), json!({ "clientToken": "u" })] {
+    let other = json!({ "clientToken": "t", "desiredCount": 2 });
+    for token in [json!({}), json!({ "clientToken": "u" }), other] {
         let told = refusal(bench.create_service(&owner(), wanted(token)).await);
         assert_eq!(told, "InvalidParameterException: Creation of service was not idempotent.");
     }
+}
+
+#[tokio::test]
+async fn an_arn_of_another_cluster_means_no_service_of_this_one() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    bench.create_cluster(&owner(), json!({ "clusterName": "other" })).await.unwrap();
+    create(&bench, json!({})).await;
+    create(&bench, json!({ "cluster": "other" })).await;
+    let left = bench.everything();
+    let other = "arn:aws:ecs:us-east-1:000000000000:service/other/s";
+    for answer in [
+        bench.delete_service(&owner(), json!({ "service": other, "force": true })).await,
+        bench.update_service(&owner(), json!({ "service": other, "desiredCount": 0 })).await,
+        bench.describe_services(&owner(), json!({ "services": [other] })).await,
+        bench.list_tasks(&owner(), json!({ "serviceName": other })).await,
+    ] {
+        let told = refusal(answer);
+        assert_eq!(told, "InvalidParameterException: Identifier is for cluster other. Your cluster is default.");
+    }
+    assert_eq!(bench.everything(), left);
+    for (cluster, service) in [("other", other), ("default", "arn:aws:ecs:us-east-1:000000000000:service/s")] {
+        let input = json!({ "cluster": cluster, "services": [service] });
+        let answer = bench.describe_services(&owner(), input).await.unwrap();
+        assert_eq!(answer["services"].as_array().unwrap().len(), 1, "{service}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_wants_a_task_on_each_instance_from_the_start() {
+    let bench = Bench::with_nodes(&["a", "b"]).await;
+    let daemon = json!({ "serviceName": "d", "taskDefinition": "web", "schedulingStrategy": "DAEMON" });
+    let made = bench.create_service(&owner(), daemon).await.unwrap()["service"].clone();
+    assert_eq!((&made["desiredCount"], &made["runningCount"]), (&json!(2), &json!(0)), "or waiters would not wait");
+    assert_eq!(made["deployments"][0]["desiredCount"], 2);
 }
 
 #[tokio::test]

@@ -65,6 +65,12 @@ impl Play {
         Self { bench, controller: tokio::spawn(async move { ecs.run().await }), _clock_holder: holder }
     }
 
+    /// Kills the controller.
+    pub async fn kill(&mut self) {
+        self.controller.abort();
+        let _ = (&mut self.controller).await;
+    }
+
     /// Kills the controller, and starts another.
     pub fn restart(&mut self) {
         self.controller.abort();

@@ -1,9 +1,13 @@
 //! Task sets: what their owner says of them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::play::Play;
+use super::play::{Fate, Play};
 use crate::container_instance::tests::bench::{merged, owner, refusal, text};
+use crate::service::table::ServiceRevisionRow;
+use crate::task::table::TaskRow;
 
 async fn external(names: &[&str]) -> Play {
     let play = Play::with_nodes(names).await;
@@ -62,7 +66,7 @@ async fn a_set_that_finds_no_room_does_not_keep_the_others_back() {
         running(&play, &small).await == 2 && set(&play, &small).await["stabilityStatus"] == "STEADY_STATE"
     })
     .await;
-    assert!(play.stands_still(std::time::Duration::from_secs(3600)).await);
+    assert!(play.stands_still(Duration::from_secs(3600)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +74,10 @@ async fn a_token_makes_a_set_once() {
     let play = external(&["a"]).await;
     let input = about(json!({ "taskDefinition": "web", "clientToken": "t" }));
     let first = play.bench.create_task_set(&owner(), input.clone()).await.unwrap();
-    let again = play.bench.create_task_set(&owner(), input).await.unwrap();
+    let again = play.bench.create_task_set(&owner(), input.clone()).await.unwrap();
+    let other = merged(input, json!({ "scale": percent(1.0) }));
+    let told = refusal(play.bench.create_task_set(&owner(), other).await);
+    assert_eq!(told, "InvalidParameterException: Creation of task set was not idempotent.");
     assert_eq!(first["taskSet"]["id"], again["taskSet"]["id"]);
     make(&play, "web", 0.0).await;
     let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
@@ -90,10 +97,67 @@ async fn sets_that_cannot_be_are_refused() {
         let input = about(json!({ "taskDefinition": "web", "scale": percent(scale) }));
         assert!(refusal(bench.create_task_set(&owner(), input).await).contains("scale"));
     }
+    let both = json!({ "launchType": "EC2", "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] });
+    for (more, words) in [
+        (both, "both a launch type and capacity provider strategy"),
+        (json!({ "launchType": "EC2", "platformVersion": "LATEST" }), "platform version"),
+        (json!({ "clientToken": "a b" }), "clientToken"),
+    ] {
+        let input = about(merged(json!({ "taskDefinition": "web" }), more));
+        let told = refusal(bench.create_task_set(&owner(), input).await);
+        assert!(told.contains(words), "{told}");
+    }
     let other = json!({ "serviceName": "own", "taskDefinition": "web", "desiredCount": 0 });
     bench.create_service(&owner(), other).await.unwrap();
     let input = json!({ "cluster": "default", "service": "own", "taskDefinition": "web" });
     assert!(refusal(bench.create_task_set(&owner(), input).await).contains("EXTERNAL"));
     let told = refusal(bench.update_task_set(&owner(), about(json!({ "taskSet": "x", "scale": percent(1.0) }))).await);
     assert!(told.starts_with("TaskSetNotFoundException"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_whose_tasks_fail_does_not_keep_the_others_waiting() {
+    let play = external(&["a", "b"]).await;
+    play.bench.define("bad", json!({ "memory": 4 }), json!({})).await;
+    let (good, bad) = (make(&play, "web", 50.0).await, make(&play, "bad", 25.0).await);
+    let of_bad = |task: &TaskRow| if task.family == "bad" { Fate::Fails } else { Fate::Runs };
+    let failed = || play.bench.ecs.store.view().scan::<TaskRow>("").filter(|task| task.failure.is_some()).count();
+    play.until_with(of_bad, async || running(&play, &good).await == 2 && failed() >= 13).await;
+    let since = tokio::time::Instant::now();
+    let input = about(json!({ "taskSet": good, "scale": percent(100.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until_with(of_bad, async || running(&play, &good).await == 4).await;
+    assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+    assert!(set(&play, &bad).await["runningCount"] == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_task_of_a_set_goes_once_its_protection_has_ended() {
+    let play = external(&["a", "b"]).await;
+    let blue = make(&play, "web", 50.0).await;
+    play.until(async || set(&play, &blue).await["stabilityStatus"] == "STEADY_STATE").await;
+    let tasks = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"].clone();
+    let input = json!({ "cluster": "default", "tasks": tasks, "protectionEnabled": true, "expiresInMinutes": 60 });
+    play.bench.update_task_protection(&owner(), input).await.unwrap();
+    let input = about(json!({ "taskSet": blue, "scale": percent(0.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until(async || running(&play, &blue).await == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_former_sets_a_hundred_revisions_are_kept() {
+    let play = external(&["a"]).await;
+    let lasting = make(&play, "web", 25.0).await;
+    for _ in 0..120 {
+        let set = make(&play, "web", 0.0).await;
+        play.bench.delete_task_set(&owner(), about(json!({ "taskSet": set }))).await.unwrap();
+        play.until(async || set_count(&play).await == 1).await;
+    }
+    assert_eq!(play.bench.count::<ServiceRevisionRow>(), 102, "and those of the two that were there at last");
+    assert!(text(&set(&play, &lasting).await["taskDefinition"]).ends_with("web:1"));
+}
+
+async fn set_count(play: &Play) -> usize {
+    let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
+    answer["taskSets"].as_array().unwrap().len()
 }
