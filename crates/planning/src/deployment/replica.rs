@@ -57,6 +57,7 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     let blocked = missing.saturating_sub(room);
 
     let healthy_left = all.healthy.saturating_sub(wanted.bounds.lower);
+    let healthy_beyond = all.healthy.saturating_sub(wanted.bounds.lower.min(target));
     let mut stops = Stops { roster, now, keys: BTreeSet::new(), healthy_left };
     stops.take_leaving_pending();
 
@@ -80,7 +81,8 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     ReplicaStep {
         missing: lacking,
         start,
-        scale_in: surplus,
+        // A protected task that has not come to be healthy must not cost one that is.
+        scale_in: surplus.min(healthy_beyond.saturating_sub(healthy_left - stops.healthy_left)),
         is_stuck: is_idle && blocked > 0 && !is_waiting && all.pending == 0,
         is_steady: is_idle && outgoing == 0 && own.healthy == target && own.total() == target,
         stop: stops.keys,

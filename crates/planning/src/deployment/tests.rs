@@ -121,6 +121,17 @@ fn protected_tasks_are_passed_over() {
 }
 
 #[test]
+fn a_protected_task_that_is_not_healthy_yet_costs_none_that_is() {
+    let mut roster = roster(&[("new", Phase::Healthy, 2)]);
+    let until = Some(NOW.plus(Duration::from_secs(1)));
+    roster.put("kept", Member { protected_until: until, ..member("new", Phase::Pending) });
+    assert_eq!(plan_replica(&roster, &wanted(2, 100, 200), NOW).scale_in, 0);
+    assert_eq!(plan_replica(&roster, &wanted(2, 50, 200), NOW).scale_in, 1);
+    roster.put("kept", Member { protected_until: until, ..member("new", Phase::Healthy) });
+    assert_eq!(plan_replica(&roster, &wanted(2, 100, 200), NOW).scale_in, 1);
+}
+
+#[test]
 fn a_daemon_runs_once_on_each_instance() {
     let instances: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
     let on = |instance: &str, member: Member| Member { instance: instance.to_owned(), ..member };
