@@ -8,12 +8,20 @@ use std::time::Duration;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_model::Ambient;
 use estiva_planning::deployment::Stage;
+use estiva_planning::lifecycle::StopCode;
+use estiva_store::Tx;
 
 use crate::error::invalid;
+use crate::task::end::{self, Stop};
+use crate::task::table::TaskRow;
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1440 * 60);
 const TIMEOUT_MINUTES_MAX: i32 = 20_160;
+
+/// Why the task of a hook ends with its deployment.
+pub(super) const GIVEN_UP: &str = "The deployment of the lifecycle hook was given up.";
 
 /// What a hook waits for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +69,14 @@ pub(super) fn read(hook: &api::DeploymentLifecycleHook) -> Result<Hook, Error> {
         timeout: seconds.map_or(TIMEOUT_DEFAULT, Duration::from_secs),
         continues_on_timeout: timeout.and_then(|it| it.action) == Some(api::DeploymentLifecycleHookAction::Continue),
     })
+}
+
+/// Ends the task of a hook that nothing waits for any more.
+pub(super) fn stop_task(tx: &mut Tx<'_>, key: &str, reason: &str, ambient: &Ambient) {
+    let stop = Stop { code: StopCode::ServiceSchedulerInitiated, reason: reason.to_owned() };
+    if let Some(task) = tx.get::<TaskRow>(key) {
+        end::request(tx, &task, &stop, ambient.now());
+    }
 }
 
 fn target(hook: &api::DeploymentLifecycleHook) -> Result<Target, Error> {

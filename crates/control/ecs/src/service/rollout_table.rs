@@ -187,6 +187,19 @@ pub struct ServiceDeploymentRow {
     pub updated_at: Timestamp,
 }
 
+impl ServiceDeploymentRow {
+    /// Nothing waits for the hooks any more; gives the keys of the tasks that run for them.
+    pub(super) fn give_up_hooks(&mut self) -> Vec<String> {
+        let open = self.hooks.iter_mut().filter(|hook| hook.status.is_open());
+        let given_up = open.map(|hook| {
+            hook.status = HookStatus::Failed;
+            hook.reason = Some("its deployment is given up".to_owned());
+            hook.task.clone()
+        });
+        given_up.flatten().collect()
+    }
+}
+
 /// `serviceDeployments[].rollback`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackState {
@@ -277,6 +290,13 @@ pub enum HookStatus {
     Failed,
     #[serde(rename = "TIMED_OUT")]
     TimedOut,
+}
+
+impl HookStatus {
+    /// Whether it holds up its deployment.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::AwaitingAction | Self::InProgress)
+    }
 }
 
 impl Row for ServiceDeploymentRow {

@@ -14,6 +14,7 @@ use super::{hooks, start};
 use crate::service::deployment;
 use crate::service::describe::find_revision;
 use crate::service::event::Kind;
+use crate::service::hook;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
 use crate::task::end::{self, Stop};
@@ -49,8 +50,8 @@ pub(super) struct Decision {
     pub only_on: Option<BTreeSet<String>>,
     /// The places, in the deployment's hooks, of those whose tasks are to be started.
     pub hook_starts: Vec<usize>,
-    /// The keys of the tasks of hooks whose time has run out.
-    pub hook_stops: Vec<String>,
+    /// The keys of the tasks of hooks that nothing waits for any more, and why.
+    pub hook_stops: Vec<(String, &'static str)>,
     /// The service has ended.
     pub is_gone: bool,
     /// A revision, and what its images stand for.
@@ -169,7 +170,9 @@ impl Decision {
         for (kind, message) in std::mem::take(&mut self.events) {
             self.rollout.tell(tx, kind, &message, ambient);
         }
-        hooks::stop_tasks(tx, &self.hook_stops, ambient);
+        for (task, reason) in &self.hook_stops {
+            hook::stop_task(tx, task, reason, ambient);
+        }
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
             hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);

@@ -3,7 +3,7 @@
 use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, Timestamp};
 use estiva_planning::deployment::Gate;
-use estiva_planning::lifecycle::{StopCode, TaskState, TaskStatus};
+use estiva_planning::lifecycle::{TaskState, TaskStatus};
 use estiva_planning::placement::Strategies;
 use estiva_store::{Row, Snapshot, Tx};
 
@@ -14,7 +14,6 @@ use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
-use crate::task::end::{self, Stop};
 use crate::task::launch::{Launch, Wishes};
 use crate::task::placement;
 use crate::task::table::{TaskRow, TaskStatusRow};
@@ -43,7 +42,8 @@ impl ServiceController {
             };
             let state = &mut row.hooks[begun];
             if look(view, state, &hook, now) {
-                decision.hook_stops.extend(state.task.clone());
+                let reason = "The time of the lifecycle hook has run out.";
+                decision.hook_stops.extend(state.task.clone().map(|task| (task, reason)));
             }
             match state.status {
                 HookStatus::Succeeded => {}
@@ -78,7 +78,7 @@ fn begin(hook: &Hook, place: usize, row: &ServiceDeploymentRow, ambient: &Ambien
 
 /// Takes in what has become of a hook; whether its time has just run out.
 fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) -> bool {
-    if !matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress) {
+    if !state.status.is_open() {
         return false;
     }
     if let Some(key) = &state.task {
@@ -91,8 +91,7 @@ fn look(view: &Snapshot, state: &mut HookState, hook: &Hook, now: Timestamp) -> 
             }
         }
     }
-    let is_open = matches!(state.status, HookStatus::AwaitingAction | HookStatus::InProgress);
-    let has_run_out = is_open && state.expires_at <= now;
+    let has_run_out = state.status.is_open() && state.expires_at <= now;
     if has_run_out {
         state.status = HookStatus::TimedOut;
         state.reason = Some(format!("it did not end within {} minutes", hook.timeout.as_secs() / 60));
@@ -130,14 +129,6 @@ fn judge(task: &TaskRow, definition: &api::TaskDefinition, state: &TaskState) ->
         }
     }
     Ok(())
-}
-
-/// Ends the tasks of hooks whose time has run out.
-pub(super) fn stop_tasks(tx: &mut Tx<'_>, keys: &[String], ambient: &Ambient) {
-    for task in keys.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect::<Vec<_>>() {
-        let reason = "The time of the lifecycle hook has run out.".to_owned();
-        end::request(tx, &task, &Stop { code: StopCode::ServiceSchedulerInitiated, reason }, ambient.now());
-    }
 }
 
 /// Starts the tasks of hooks that have just begun. One that cannot be started has failed.

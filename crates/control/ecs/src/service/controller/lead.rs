@@ -11,6 +11,7 @@ use super::act::Decision;
 use super::decide::Plan;
 use super::{ServiceController, failures};
 use crate::service::event::Kind;
+use crate::service::hook;
 use crate::service::rollout_table::{
     DeploymentStatus, RollbackState, Rollout, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
 };
@@ -164,6 +165,8 @@ impl ServiceController {
         let Some(row) = &mut decision.under_way else { return };
         let id = row.deployment.clone();
         row.status_reason = Some(reason.clone());
+        decision.hook_starts.clear();
+        decision.hook_stops.extend(row.give_up_hooks().into_iter().map(|task| (task, hook::GIVEN_UP)));
         let source = row.source.clone().filter(|_| rolls_back);
         let source = source.and_then(|id| decision.rollout.deployment(&id).cloned());
         decision.say(Kind::Happening, format!("(deployment {id}) deployment failed: {what}"));

@@ -12,7 +12,7 @@ use super::rollout_table::{
     Deployment, DeploymentStatus, Rollout, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus,
 };
 use super::table::{ServiceRevisionRow, ServiceRow, child_key};
-use super::{event, revision};
+use super::{event, hook, revision};
 use crate::task_definition::table::TaskDefinitionRow;
 use estiva_api_ecs::types as api;
 
@@ -149,6 +149,9 @@ fn end_under_way(tx: &mut Tx<'_>, rollout: &mut RolloutRow, reason: &str, ambien
     row.stopped_at.get_or_insert(now);
     row.finished_at = Some(now);
     row.updated_at = now;
+    for task in row.give_up_hooks() {
+        hook::stop_task(tx, &task, hook::GIVEN_UP, ambient);
+    }
     tx.put(row);
 }
 

@@ -183,6 +183,29 @@ async fn a_hooks_task_that_does_not_end_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hooks_end_with_their_deployment() {
+    let play = resting().await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+    let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
+    let input = json!({ "family": "migration", "desiredStatus": "RUNNING" });
+    let runs = async || play.bench.list_tasks(&owner(), input.clone()).await.unwrap()["taskArns"] != json!([]);
+    play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
+    play.until(&runs).await;
+    let stop = json!({ "serviceDeploymentArn": play.deployment().await["serviceDeploymentArn"] });
+    play.bench.stop_service_deployment(&owner(), stop).await.unwrap();
+    let ended = play.comes_to("ROLLBACK_SUCCESSFUL").await;
+    assert_eq!(ended["lifecycleHookDetails"][0]["status"], "FAILED");
+    play.until(async || !runs().await).await;
+
+    play.update(json!({ "forceNewDeployment": true })).await;
+    play.until(&runs).await;
+    play.update(merged(hooks(&json!([])), json!({ "forceNewDeployment": true }))).await;
+    play.until(async || !runs().await).await;
+    play.rests().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hook_whose_task_finds_no_room_has_failed() {
     let play = resting().await;
     play.bench.define("large", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
