@@ -52,6 +52,7 @@ impl ServiceController {
         let Some(service) = service else {
             self.rosters.remove(key);
             self.blocked.remove(key);
+            self.attentive.remove(key);
             self.uneven.remove(key);
             self.digests.remove(key);
             return None;

@@ -39,6 +39,8 @@ pub(crate) struct ServiceController {
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
     blocked: BTreeMap<String, Awaits>,
+    /// DAEMONs whose placement constraints look at other tasks: these may make another container instance do at any time.
+    attentive: BTreeSet<String>,
     /// Services whose tasks may be spread unevenly.
     uneven: BTreeSet<String>,
     /// By service and deployment, what the images of containers stand for, as the first tasks found out.
@@ -67,6 +69,7 @@ impl ServiceController {
             alarms,
             rosters: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            attentive: BTreeSet::new(),
             uneven: BTreeSet::new(),
             digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Controller for ServiceController {
     fn load(&mut self, view: &Snapshot, now: Timestamp) -> Vec<String> {
         self.rosters.clear();
         self.blocked.clear();
+        self.attentive.clear();
         self.uneven.clear();
         self.digests.clear();
         self.hook_tasks.clear();
@@ -92,6 +96,7 @@ impl Controller for ServiceController {
         for service in &services {
             self.rosters.insert(service.clone(), Roster::default());
             self.uneven.insert(service.clone());
+            self.note_attention(view, service);
         }
         for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
             self.refresh(view, &task, now);

@@ -45,9 +45,11 @@ impl ServiceController {
             }
             self.blocked.remove(&key);
             self.uneven.insert(key.clone());
+            self.note_attention(view, &key);
             return vec![key];
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
+            self.note_attention(view, &change.key);
             // Whoever has found no room waits for what changes later.
             if let Some(row) = rollout.after.filter(|row| row.unplaced > 0) {
                 self.blocked.insert(change.key.to_string(), awaited(view, &row));
@@ -106,13 +108,25 @@ impl ServiceController {
         Vec::new()
     }
 
-    /// Services that wait for room on a container instance, or for other tasks on it.
+    /// Notes whether a service has to hear of other tasks though it waits for nothing.
+    pub(super) fn note_attention(&mut self, view: &Snapshot, key: &str) {
+        let service = view.get::<ServiceRow>(key).filter(|row| row.is_daemon);
+        let rollout = view.get::<RolloutRow>(key).filter(|_| service.is_some());
+        if rollout.is_some_and(|rollout| awaited(view, &rollout) == Awaits::Tasks) {
+            self.attentive.insert(key.to_owned());
+        } else {
+            self.attentive.remove(key);
+        }
+    }
+
+    /// Services that wait for room on a container instance, or look at other tasks on it.
     fn with_capacity(&mut self, view: &Snapshot, instance: &str, has_more: bool) -> Vec<String> {
         let is_awaited = |awaits: &Awaits| has_more || *awaits == Awaits::Tasks;
-        if !self.blocked.values().any(is_awaited) {
+        if self.attentive.is_empty() && !self.blocked.values().any(is_awaited) {
             return Vec::new();
         }
-        let is_woken = |key: &&String| self.blocked.get(*key).is_some_and(is_awaited);
+        let is_blocked = |key: &String| self.blocked.get(key).is_some_and(is_awaited);
+        let is_woken = |key: &&String| is_blocked(key) || self.attentive.contains(*key);
         let woken: Vec<String> = self.services_of(view, instance).filter(is_woken).cloned().collect();
         for key in &woken {
             self.blocked.remove(key);

@@ -95,6 +95,19 @@ async fn a_daemon_waits_for_room_on_a_full_instance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_daemon_follows_the_tasks_that_it_wants_to_be_beside() {
+    let play = Play::with_nodes(&["a", "b"]).await;
+    play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
+    let beside = json!([{ "type": "memberOf", "expression": "task:group == family:database" }]);
+    play.create(json!({ "schedulingStrategy": "DAEMON", "placementConstraints": beside })).await;
+    assert!(play.stands_still(HOUR).await);
+    let database = play.bench.run("database").await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    play.bench.stop_task(&owner(), json!({ "task": database })).await.unwrap();
+    play.until(async || play.show().await["runningCount"] == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn tasks_that_never_run_are_tried_ever_more_seldom() {
     let play = Play::with_nodes(&["a"]).await;
     play.create(json!({ "desiredCount": 1 })).await;
