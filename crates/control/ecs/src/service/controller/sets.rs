@@ -53,7 +53,7 @@ impl ServiceController {
                 state.stability_at = self.ambient.now();
             }
         }
-        if missing == 0 {
+        if missing == 0 || !is_blocked {
             decision.rollout.unplaced = 0;
         }
         let strays: Vec<String> = roster

@@ -64,6 +64,21 @@ async fn room_that_is_not_enough_is_not_the_last_that_is_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_comes_while_failures_make_wait_is_used_afterwards() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("large", json!({ "memory": 600 }), json!({})).await;
+    play.create(json!({ "taskDefinition": "large", "desiredCount": 2 })).await;
+    let failing = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let fate = |task: &crate::task::table::TaskRow| {
+        let mut failing = failing.lock().unwrap();
+        failing.insert(task.id.clone());
+        if failing.len() <= 3 { Fate::Exits(1) } else { Fate::Runs }
+    };
+    play.until_with(fate, async || play.show().await["runningCount"] == 1).await;
+    assert_eq!(failing.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_wants_company_is_placed_once_it_is_there() {
     let play = Play::with_nodes(&["a"]).await;
     play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
