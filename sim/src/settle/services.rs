@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use estiva_api_ecs::types as api;
 use estiva_ecs::container_instance::table::ContainerInstanceStatus as Status;
 use estiva_ecs::service::rollout_table::{Deployment, DeploymentStatus, Rollout, RolloutRow};
-use estiva_ecs::service::table::{ServiceRow, ServiceStatus};
+use estiva_ecs::service::table::{ServiceRow, ServiceStatus, child_key};
 use estiva_planning::deployment::Bounds;
 use estiva_planning::lifecycle::DesiredStatus;
 use estiva_planning::placement::Resources;
@@ -35,6 +35,9 @@ fn wrong_with(audit: &Audit, key: &str, service: &ServiceRow) -> Option<String> 
             let rollout = audit.services.rollouts.get(key)?;
             if service.is_external {
                 return wrong_sets(audit, key, service, rollout).map(|why| format!("{why}; told: {:?}", rollout.told));
+            }
+            if holds_up(audit, key, rollout) {
+                return Some("a hook holds up its deployment".to_owned());
             }
             let why = match wrong_tasks(audit, key, service, rollout) {
                 Some(_) if is_excused(audit, service, rollout) => return None,
@@ -81,6 +84,11 @@ fn daemons(audit: &Audit, service: &ServiceRow, rollout: &RolloutRow) -> usize {
         audit.instances.iter().filter(|(key, row)| audit.standing_refusal(&wish, key, row).is_none()).count()
     });
     count.unwrap_or(0)
+}
+
+fn holds_up(audit: &Audit, key: &str, rollout: &RolloutRow) -> bool {
+    let row = rollout.under_way.as_ref().and_then(|id| audit.services.deployments.get(&child_key(key, id)));
+    row.is_some_and(|row| row.hooks.iter().any(|hook| hook.status.is_open()))
 }
 
 fn wrong_deployment(rollout: &RolloutRow) -> Option<String> {

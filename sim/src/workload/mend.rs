@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use estiva_ecs::service::rollout_table::Deployment;
 use estiva_ecs::service::table::ServiceRow;
+use estiva_ecs::task::table::TaskRow;
+use estiva_store::Row;
 use tokio::time::sleep;
 
 use super::capacity_of;
@@ -16,6 +18,8 @@ use estiva_api_ecs::types::DeploymentLifecycleHookStage as Stage;
 
 /// How often a task set is tried to be created while former ones take the places.
 const TRIES_MAX: usize = 100;
+/// What users ask for at most.
+const PROTECTION_MAX: Duration = Duration::from_secs(5 * 60);
 const TRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is gone is deregistered, what was taken out is put back, and every service runs something that works.
@@ -28,6 +32,7 @@ pub async fn mend(cluster: &Cluster) {
             Power::On | Power::Off => cluster.set_state(&instance, false).await,
         };
     }
+    unprotect(cluster).await;
     let services: Vec<(String, ServiceRow)> =
         cluster.plane.audit(|audit| audit.services.active().map(|(key, row)| (key.clone(), row.clone())).collect());
     for (key, service) in services {
@@ -40,6 +45,20 @@ pub async fn mend(cluster: &Cluster) {
         };
         if let Err(error) = mended {
             cluster.world.violated(&format!("{} cannot be mended: {error}", service.name));
+        }
+    }
+}
+
+/// A clock that was wrong may have made protection last for very long.
+async fn unprotect(cluster: &Cluster) {
+    let latest = cluster.world.clock.elapsed() + PROTECTION_MAX;
+    let tasks: Vec<String> = cluster.plane.audit(|audit| {
+        let lasts = |row: &TaskRow| audit.protected_until(&row.key()).is_some_and(|until| until > latest);
+        audit.live().filter(|(row, _)| lasts(row)).map(|(row, _)| row.arn()).collect()
+    });
+    for task in tasks {
+        if let Err(error) = cluster.protect(&task, None).await {
+            cluster.world.violated(&format!("the protection of {task} cannot be ended: {error:?}"));
         }
     }
 }
