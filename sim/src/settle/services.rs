@@ -1,5 +1,6 @@
 //! Services once no more faults happen: each has as many healthy tasks of its PRIMARY deployment as are wanted and no others, or
-//! an event says why not; its deployments have ended; and of those that were deleted nothing is left.
+//! an event says why not, or as many of each task set as its scale says; its deployments have ended; and of those that were deleted
+//! nothing is left.
 
 use std::collections::BTreeMap;
 
