@@ -36,6 +36,8 @@ async fn run(nodes: usize, services: usize, tasks: usize) {
         memory: 4096,
         task_slots: None,
         zone: format!("us-east-1{}", ["a", "b", "c"][node % 3]),
+        addresses: 0,
+        is_fargate: false,
     };
     let mut parts = Parts::begin(&world);
     let cluster = Cluster::start(&world, (0..nodes).map(offer)).await;

@@ -30,7 +30,17 @@ impl Clock {
 
     /// What the wall clock shows.
     pub fn now(&self) -> Timestamp {
-        Timestamp(EPOCH.plus(self.elapsed()).as_millis() + self.skew_ms.load(Ordering::Relaxed))
+        Timestamp(self.true_now().as_millis() + self.skew_ms.load(Ordering::Relaxed))
+    }
+
+    /// What the wall clock would show if it were right.
+    pub fn true_now(&self) -> Timestamp {
+        EPOCH.plus(self.elapsed())
+    }
+
+    /// How long the run had lasted when a right wall clock showed that.
+    pub fn elapsed_at(&self, time: Timestamp) -> Duration {
+        time.since(EPOCH)
     }
 
     /// Sets the wall clock wrong by so many milliseconds; timers do not mind.

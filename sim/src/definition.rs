@@ -38,6 +38,18 @@ impl Image {
     }
 }
 
+/// What a task definition's tasks run on, and how they are networked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Capacity {
+    /// Container instances of the cluster; ports of the node.
+    #[default]
+    Bridge,
+    /// Container instances of the cluster; an address for each task.
+    Awsvpc,
+    /// Nodes that offer themselves for it; an address for each task.
+    Fargate,
+}
+
 /// A task definition of one container.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -45,6 +57,8 @@ pub struct Definition {
     pub family: String,
     /// What it runs.
     pub image: Image,
+    /// Where its tasks run.
+    pub capacity: Capacity,
     /// CPU units.
     pub cpu: i32,
     /// MiB.
@@ -58,7 +72,14 @@ pub struct Definition {
 impl Definition {
     /// A small one that runs.
     pub fn new(family: &str, image: Image) -> Self {
-        Self { family: family.to_owned(), image, cpu: 100, memory: 100, host_port: None, has_check: false }
+        let capacity = Capacity::Bridge;
+        Self { family: family.to_owned(), image, capacity, cpu: 100, memory: 100, host_port: None, has_check: false }
+    }
+
+    /// One for other capacity; Fargate's has the smallest of its sizes.
+    pub fn on(capacity: Capacity, family: &str, image: Image) -> Self {
+        let plain = Self { capacity, ..Self::new(family, image) };
+        if capacity == Capacity::Fargate { Self { cpu: 256, memory: 512, ..plain } } else { plain }
     }
 
     /// To register it.
@@ -82,9 +103,14 @@ impl Definition {
             port_mappings: port.map(|port| vec![port]),
             ..api::ContainerDefinition::default()
         };
+        let is_fargate = self.capacity == Capacity::Fargate;
         api::RegisterTaskDefinitionRequest {
             family: self.family.clone(),
             container_definitions: vec![container],
+            network_mode: (self.capacity != Capacity::Bridge).then_some(api::NetworkMode::Awsvpc),
+            requires_compatibilities: is_fargate.then(|| vec![api::Compatibility::Fargate]),
+            cpu: is_fargate.then(|| self.cpu.to_string()),
+            memory: is_fargate.then(|| self.memory.to_string()),
             ..api::RegisterTaskDefinitionRequest::default()
         }
     }

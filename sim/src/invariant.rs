@@ -1,11 +1,12 @@
 //! What must hold after every transaction, whatever the faults: each a predicate with a name that says why it does not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use estiva_ecs::container_instance::table::ReservationRow;
+use estiva_ecs::container_instance::table::{AddressRow, ReservationRow};
 use estiva_ecs::task::table::TaskRow;
 use estiva_planning::lifecycle::{TaskState, TaskStatus, follows};
 use estiva_planning::placement::Resources;
+use estiva_store::Row;
 
 /// A container instance as its rows show it.
 #[derive(Debug)]
@@ -65,6 +66,20 @@ pub fn adds_up(instance: &Instance<'_>) -> Result<(), String> {
         return Err(format!("{} tasks, but {counted} are counted", instance.tasks.len()));
     }
     Ok(())
+}
+
+/// Every task that has an address holds it alone, and no address is held by a task that has ended. `tasks` and `addresses` are those
+/// of one container instance.
+pub fn has_one_each(tasks: &[&TaskRow], addresses: &[&AddressRow]) -> Result<(), String> {
+    let mut held: BTreeMap<&str, String> = BTreeMap::new();
+    for task in tasks {
+        let Some(interface) = &task.network_interface else { continue };
+        if let Some(other) = held.insert(&interface.private_ipv4_address, task.key()) {
+            return Err(format!("{} is that of {other} and of {}", interface.private_ipv4_address, task.key()));
+        }
+    }
+    let given: BTreeMap<&str, String> = addresses.iter().map(|row| (row.address.as_str(), row.task.clone())).collect();
+    if held == given { Ok(()) } else { Err(format!("the addresses {given:?} are given away, and {held:?} are held")) }
 }
 
 fn ports_twice(taken: &BTreeSet<u16>, wanted: &BTreeSet<u16>) -> Option<u16> {

@@ -5,8 +5,9 @@
 //! between two writes ([`disk`]), users ([`workload`]) and misfortune ([`fault`]). Everything that is not decided by the code
 //! under test follows from one seed: the same seed gives the same trace, byte for byte.
 //!
-//! While a run goes on, [`audit`] keeps books of its own over every transaction; at its end, when no more faults happen,
-//! [`settle`] asks whether everything is as it was wanted. Neither ever looks at a clock that is not virtual.
+//! While a run goes on, [`audit`] keeps books of its own over every transaction, and checks each against what must always hold;
+//! at its end, when no more faults happen, [`settle`] asks whether everything is as it was wanted. Neither ever looks at a
+//! clock that is not virtual.
 
 pub mod agent;
 pub mod audit;

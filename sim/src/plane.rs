@@ -239,6 +239,8 @@ impl Plane {
     async fn follow(self, store: Store, number: u64) {
         let mut news = store.watch(store.view().revision());
         drop(store);
+        // What was written before the watch began.
+        self.catch_up();
         while news.next().await.is_ok() && self.0.disk.life() == number {
             self.catch_up();
         }

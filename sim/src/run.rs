@@ -93,6 +93,8 @@ async fn live(world: Arc<World>, scenario: Scenario) -> Option<Cluster> {
         memory: rng.random_range(1..=4) * 1024,
         task_slots: rng.random_bool(0.3).then(|| rng.random_range(3..12)),
         zone: format!("us-east-1{}", ["a", "b", "c"][number % 3]),
+        addresses: if rng.random_bool(0.8) { rng.random_range(2..10) } else { 0 },
+        is_fargate: rng.random_bool(0.6),
     };
     let offers: Vec<Offer> = (0..scenario.nodes).map(offer).collect();
     let cluster = Cluster::start(&world, offers).await;

@@ -85,7 +85,7 @@ impl Cluster {
         let mut spread = [None; STRATEGIES_MAX];
         spread[0] = Some(self.zones[instance]);
         let group_tasks = self.group_tasks[service][instance];
-        Candidate { remaining: &self.remaining[instance], group_tasks, refused: None, spread }
+        Candidate { remaining: &self.remaining[instance], group_tasks, addresses: None, refused: None, spread }
     }
 
     fn candidates(&self, service: usize) -> Vec<Candidate<'_>> {

@@ -36,6 +36,13 @@ pub fn divide(count: usize, shares: &[Share]) -> Vec<usize> {
     parts.iter().zip(by_weight).map(|(base, more)| base + more).collect()
 }
 
+/// The places of the shares in the order in which their tasks are to find room: a base comes before everything by weight.
+pub fn order(shares: &[Share]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shares.len()).collect();
+    order.sort_by_key(|place| shares[*place].base == 0);
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -54,6 +61,12 @@ mod tests {
         assert_eq!(divide(5, &shares(&[(0, 1), (0, 1)])), [3, 2]);
         assert_eq!(divide(4, &shares(&[(1, 0), (0, 1)])), [1, 3]);
         assert_eq!(divide(3, &shares(&[(1, 0)])), [1]);
+    }
+
+    #[test]
+    fn who_has_a_base_is_served_first() {
+        assert_eq!(order(&shares(&[(0, 1), (2, 0), (0, 3)])), [1, 0, 2]);
+        assert_eq!(order(&shares(&[(0, 1), (0, 3)])), [0, 1]);
     }
 
     proptest! {

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use estiva_api_ecs::Ecs;
 use estiva_api_ecs::types as api;
-use estiva_ecs::container_instance::table::TASK_SLOTS;
+use estiva_ecs::container_instance::table::{
+    ENI_GATEWAY_ATTRIBUTE, ENI_RANGE_ATTRIBUTE, FARGATE_ATTRIBUTE, TASK_SLOTS,
+};
 use estiva_planning::placement::Resources;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -45,6 +47,10 @@ pub struct Offer {
     pub task_slots: Option<i64>,
     /// Where it stands.
     pub zone: String,
+    /// How many addresses it has for tasks, 255 at most; without any it takes no task that needs one.
+    pub addresses: u8,
+    /// Whether it is Fargate capacity too.
+    pub is_fargate: bool,
 }
 
 /// A simulated node. Clones are the same.
@@ -261,15 +267,27 @@ impl Node {
             value: value.map(str::to_owned),
             ..api::Attribute::default()
         };
-        let zone = attribute("ecs.availability-zone", Some(&self.0.offer.zone));
-        let checks = attribute("ecs.capability.container-health-check", None);
+        let mut attributes = vec![
+            attribute("ecs.availability-zone", Some(&self.0.offer.zone)),
+            attribute("ecs.capability.container-health-check", None),
+            attribute("ecs.capability.task-cpu-mem-limit", None),
+        ];
+        if self.0.offer.addresses > 0 {
+            let range = format!("10.0.0.1-10.0.0.{}", self.0.offer.addresses);
+            attributes.push(attribute("ecs.capability.task-eni", None));
+            attributes.push(attribute(ENI_RANGE_ATTRIBUTE, Some(&range)));
+            attributes.push(attribute(ENI_GATEWAY_ATTRIBUTE, Some("10.0.0.0/24")));
+        }
+        if self.0.offer.is_fargate {
+            attributes.push(attribute(FARGATE_ATTRIBUTE, None));
+        }
         let mut resources = vec![integer("CPU", self.0.offer.cpu), integer("MEMORY", self.0.offer.memory)];
         resources.extend(self.0.offer.task_slots.map(|slots| integer(TASK_SLOTS, slots)));
         api::RegisterContainerInstanceRequest {
             cluster: Some("default".to_owned()),
             container_instance_arn: known,
             total_resources: Some(resources),
-            attributes: Some(vec![zone, checks]),
+            attributes: Some(attributes),
             ..api::RegisterContainerInstanceRequest::default()
         }
     }

@@ -40,6 +40,8 @@ pub struct Tasks {
 
 struct Held {
     demand: Resources,
+    /// Those of its network interfaces.
+    addresses: BTreeSet<String>,
     containers: Vec<String>,
     image: Image,
     has_check: bool,
@@ -255,7 +257,7 @@ impl Tasks {
         let mut has_changed = false;
         while let Some(arn) = self.waiting.front().cloned() {
             let Some(held) = self.held.get(&arn) else { break };
-            if !fits(&self.free(), &held.demand) {
+            if !fits(&self.free(), &held.demand) || self.is_address_taken(held) {
                 self.check_sold(&arn);
                 break;
             }
@@ -281,6 +283,11 @@ impl Tasks {
         if self.is_verified && taking.all(|held| held.is_named) {
             self.violated(&format!("there is no room for {}: something was sold twice", short(waiting)));
         }
+    }
+
+    fn is_address_taken(&self, by: &Held) -> bool {
+        let mut taking = self.held.values().filter(|held| held.phase.takes_room());
+        taking.any(|held| !held.addresses.is_disjoint(&by.addresses))
     }
 
     fn free(&self) -> Resources {
@@ -374,15 +381,13 @@ fn fits(free: &Resources, demand: &Resources) -> bool {
 
 impl Held {
     fn of(task: &Task) -> Self {
-        let mut demand = Resources::default();
-        for container in &task.containers {
-            demand.cpu += container.cpu;
-            demand.memory += container.memory;
-            demand.tcp_ports.extend(container.port_mappings.iter().map(|it| it.host_port).filter(|port| *port != 0));
-        }
+        let interfaces = &task.elastic_network_interfaces;
+        let addresses = interfaces.iter().flat_map(|it| &it.ipv4_addresses).map(|it| it.private_address.clone());
+        let addresses: BTreeSet<String> = addresses.collect();
         let image = task.containers.first().map_or("", |container| &container.image);
         Self {
-            demand,
+            demand: demand(task),
+            addresses,
             containers: task.containers.iter().map(|container| container.name.clone()).collect(),
             image: Image::parse(image),
             has_check: task.containers.iter().any(|container| container.health_check_type.is_some()),
@@ -400,4 +405,20 @@ impl Held {
         self.exit_code = exit_code;
         self.reason = reason.map(str::to_owned);
     }
+}
+
+/// What a task takes of its node: its own size, or else the sum of its containers'.
+#[allow(clippy::cast_possible_truncation, reason = "CPU units are whole numbers")]
+fn demand(task: &Task) -> Resources {
+    let mut demand = Resources::default();
+    for container in &task.containers {
+        demand.cpu += container.cpu;
+        demand.memory += container.memory;
+        // An address of its own has ports of its own.
+        let ports = container.port_mappings.iter().filter(|_| task.elastic_network_interfaces.is_empty());
+        demand.tcp_ports.extend(ports.map(|it| it.host_port).filter(|port| *port != 0));
+    }
+    demand.cpu = task.cpu.map_or(demand.cpu, |cores| (cores * 1024.0) as i64);
+    demand.memory = task.memory.unwrap_or(demand.memory);
+    demand
 }

@@ -1,19 +1,30 @@
 //! Books of the run's own over every transaction: a reference model beside the store, which forgets nothing and is asked after
 //! each revision whether what must always hold still does.
 
+mod doings;
+pub mod hooks;
+mod limits;
 pub mod services;
+mod shares;
+pub mod sites;
+pub mod task_sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus, ReservationRow};
+use estiva_ecs::container_instance::table::{
+    AddressRow, ContainerInstanceRow, ContainerInstanceStatus, ReservationRow,
+};
+use estiva_ecs::task::protection::TaskProtectionRow;
 use estiva_ecs::task::table::{TaskRow, TaskStatusRow};
 use estiva_ecs::task_definition::table::TaskDefinitionRow;
 use estiva_planning::lifecycle::{TaskState, TaskStatus};
 use estiva_planning::placement::Resources;
 use estiva_store::{Change, Revision, Row, Snapshot};
 
+use self::doings::Doings;
+use self::hooks::Hooks;
 use self::services::{Services, Tasks};
 use crate::invariant::{self, Instance};
 use crate::plane::scope;
@@ -39,6 +50,11 @@ pub struct Audit {
     pub instances: Rows<ContainerInstanceRow>,
     /// What concerns services.
     pub services: Services,
+    /// What concerns lifecycle hooks.
+    pub hooks: Hooks,
+    addresses: Rows<AddressRow>,
+    /// By the task's key.
+    protections: Rows<TaskProtectionRow>,
     reservations: Rows<ReservationRow>,
     /// A second of the run, and the transactions in it.
     burst: (u64, u32),
@@ -57,6 +73,9 @@ impl Audit {
             statuses: BTreeMap::new(),
             instances: BTreeMap::new(),
             services: Services::default(),
+            hooks: Hooks::default(),
+            addresses: BTreeMap::new(),
+            protections: BTreeMap::new(),
             reservations: BTreeMap::new(),
             burst: (0, 0),
             holding: BTreeMap::new(),
@@ -68,11 +87,24 @@ impl Audit {
         for transaction in changes.chunk_by(|one, other| one.revision == other.revision) {
             let now = self.world.clock.elapsed();
             let moves = self.services.foresee(self.rows(), transaction, now);
+            let doings = Doings::of(transaction);
+            self.complain(sites::check(self, &doings));
+            self.complain(limits::check_stops(self, &doings, now));
             let touched = self.apply(transaction, now);
             self.transactions += 1;
             self.check_budget(now);
             self.check(&touched);
             self.services.check(self.rows(), &moves, now, &self.world);
+            self.complain(limits::check_starts(self, &doings));
+            self.complain(shares::check(self, &doings));
+            self.complain(task_sets::check(self, &doings));
+            self.complain(hooks::check(self, &doings));
+        }
+    }
+
+    fn complain(&self, wrong: Vec<String>) {
+        for what in wrong {
+            self.world.violated(&format!("revision {}: {what}", self.revision));
         }
     }
 
@@ -99,6 +131,11 @@ impl Audit {
             } else if let Some(reservation) = change.row::<ReservationRow>() {
                 touched.insert(key.clone());
                 replace(&mut self.reservations, key, reservation.after);
+            } else if let Some(address) = change.row::<AddressRow>() {
+                touched.extend(address.after.iter().chain(&address.before).map(|row| row.instance.clone()));
+                replace(&mut self.addresses, key, address.after);
+            } else if let Some(protection) = change.row::<TaskProtectionRow>() {
+                replace(&mut self.protections, key, protection.after);
             }
         }
         self.follow_holders(transaction);
@@ -144,7 +181,9 @@ impl Audit {
             let reservation = self.reservations.get(key).map(|row| &**row);
             let is_active = row.status != ContainerInstanceStatus::Inactive;
             let instance = Instance { registered: &row.registered, is_active, reservation, tasks: &tasks };
-            if let Err(why) = invariant::adds_up(&instance) {
+            let addresses: Vec<&AddressRow> = self.addresses_of(key).collect();
+            let why = invariant::adds_up(&instance).and_then(|()| invariant::has_one_each(&tasks, &addresses));
+            if let Err(why) = why {
                 self.world.violated(&format!("revision {}, instance {key}: {why}", self.revision));
             }
         }
@@ -157,6 +196,11 @@ impl Audit {
     /// Whether a task, by its key, counts as healthy for its service.
     pub fn is_healthy(&self, task: &str) -> bool {
         self.services.is_healthy(self.rows(), task, self.world.clock.elapsed())
+    }
+
+    /// Whether a task's health checks fail.
+    pub fn is_unhealthy(&self, task: &str) -> bool {
+        self.services.is_unhealthy(self.rows(), task)
     }
 
     /// The task with that ARN.
@@ -199,6 +243,8 @@ impl Audit {
         reread(&self.world, self.revision, view, &mut self.statuses);
         reread(&self.world, self.revision, view, &mut self.instances);
         reread(&self.world, self.revision, view, &mut self.reservations);
+        reread(&self.world, self.revision, view, &mut self.addresses);
+        reread(&self.world, self.revision, view, &mut self.protections);
         self.services.reread(&self.world, self.revision, view);
         for (key, after) in &self.statuses {
             let is_backward = |row: &Arc<TaskStatusRow>| invariant::moves_on(&row.state, &after.state).is_err();
@@ -211,7 +257,9 @@ impl Audit {
         for key in &keys {
             self.follow_holder(key);
             let tasks = Tasks { rows: &self.tasks, statuses: &self.statuses };
-            self.services.follow(tasks, key, self.world.clock.elapsed());
+            let started_at = self.statuses.get(key).and_then(|row| row.state.started_at);
+            let seen_at = started_at.map_or(self.world.clock.elapsed(), |at| self.world.clock.elapsed_at(at));
+            self.services.follow(tasks, key, seen_at);
         }
         self.check(&self.instances.keys().cloned().collect());
     }

@@ -169,9 +169,19 @@ impl Services {
         Ok(())
     }
 
+    /// Since when a task runs, in time since the run began.
+    pub(super) fn running_since(&self, task: &str) -> Option<Duration> {
+        self.running_since.get(task).copied()
+    }
+
+    /// A service's revision.
+    pub(super) fn revision(&self, service: &str, id: &str) -> Option<&ServiceRevisionRow> {
+        self.revisions.get(&child_key(service, id)).map(|row| &**row)
+    }
+
     /// The task definition of a service's revision.
     pub(super) fn definition_of(&self, service: &str, revision: &str) -> Option<&TaskDefinitionRow> {
-        let revision = self.revisions.get(&child_key(service, revision))?;
+        let revision = self.revision(service, revision)?;
         let scope = &self.services.get(service)?.scope;
         let key = revision_key(scope, &revision.family, revision.revision);
         self.definitions.get(&key).map(|row| &**row)
@@ -195,14 +205,15 @@ impl Services {
         Some(row.scope.arn(format!("service-deployment/{}/{}/{id}", row.cluster, row.name)))
     }
 
-    /// The names of the ACTIVE services.
-    pub fn active(&self) -> impl Iterator<Item = &str> {
-        self.services.values().filter(|row| row.status == ServiceStatus::Active).map(|row| row.name.as_str())
+    /// The ACTIVE services, and their keys.
+    pub fn active(&self) -> impl Iterator<Item = (&String, &ServiceRow)> {
+        let active = self.services.iter().filter(|(_, row)| row.status == ServiceStatus::Active);
+        active.map(|(key, row)| (key, &**row))
     }
 
-    /// Whether the service is a DAEMON.
-    pub fn is_daemon(&self, name: &str) -> bool {
-        self.services.values().any(|row| row.name == name && row.is_daemon)
+    /// The ACTIVE service of that name, and its key.
+    pub fn named(&self, name: &str) -> Option<(&String, &ServiceRow)> {
+        self.active().find(|(_, row)| row.name == name)
     }
 
     /// Whether a task counts as healthy.
@@ -211,12 +222,23 @@ impl Services {
         if status.state.last_status != TaskStatus::Running {
             return false;
         }
-        let definition = self.definitions.get(&revision_key(&row.scope, &row.family, row.revision));
-        let containers = definition.and_then(|row| row.definition.container_definitions.as_ref());
-        if containers.into_iter().flatten().any(|container| container.health_check.is_some()) {
+        if self.is_checked(row) {
             return has_health(&status.state, HealthStatus::Healthy);
         }
         self.running_since.get(key).is_some_and(|since| now >= *since + HEALTHY_AFTER)
+    }
+
+    /// Whether a task runs, and its health checks fail.
+    pub(super) fn is_unhealthy(&self, tasks: Tasks<'_>, key: &str) -> bool {
+        let (Some(row), Some(status)) = (tasks.rows.get(key), tasks.statuses.get(key)) else { return false };
+        let runs = status.state.last_status == TaskStatus::Running;
+        runs && self.is_checked(row) && has_health(&status.state, HealthStatus::Unhealthy)
+    }
+
+    fn is_checked(&self, task: &TaskRow) -> bool {
+        let definition = self.definitions.get(&revision_key(&task.scope, &task.family, task.revision));
+        let containers = definition.and_then(|row| row.definition.container_definitions.as_ref());
+        containers.into_iter().flatten().any(|container| container.health_check.is_some())
     }
 
     fn is_connected(&self, task: &TaskRow) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use estiva_ecs::container_instance::table::{ConnectionRow, arn};
 use estiva_ecs::task::table::TaskRow;
 use estiva_planning::lifecycle::{DesiredStatus, TaskState, TaskStatus};
+use estiva_store::Row;
 use tokio::time::sleep;
 
 use crate::agent::tasks::Phase;
@@ -77,11 +78,11 @@ pub fn unsettled(cluster: &Cluster) -> Vec<String> {
 /// Tasks that are not where and as they are wanted.
 fn wrong_tasks(cluster: &Cluster, audit: &Audit) -> Vec<String> {
     let live = audit.live();
-    live.filter_map(|(row, state)| Some(format!("task {} {}", short(&row.id), wrong_with(cluster, row, state)?)))
+    live.filter_map(|(row, state)| Some(format!("task {} {}", short(&row.id), wrong_with(cluster, audit, row, state)?)))
         .collect()
 }
 
-fn wrong_with(cluster: &Cluster, row: &TaskRow, state: &TaskState) -> Option<String> {
+fn wrong_with(cluster: &Cluster, audit: &Audit, row: &TaskRow, state: &TaskState) -> Option<String> {
     let instance = arn(&row.scope, &row.container_instance_cluster, &row.container_instance);
     let Some(node) = cluster.node_of(&instance) else { return Some("is on no node".to_owned()) };
     if node.power() == Power::Gone {
@@ -93,6 +94,15 @@ fn wrong_with(cluster: &Cluster, row: &TaskRow, state: &TaskState) -> Option<Str
     }
     if state.last_status != TaskStatus::Running {
         return Some(format!("is {}", state.last_status.as_str()));
+    }
+    if row.timeout_seconds.is_some() {
+        return Some("is to run for a time, and runs".to_owned());
+    }
+    if row.group.starts_with("hook:") {
+        return Some("is that of a hook, and runs though none holds up anything".to_owned());
+    }
+    if audit.protected_until(&row.key()).is_some() {
+        return Some("is protected still".to_owned());
     }
     let (phase, health) = node.tasks(|tasks| (tasks.phase(&row.arn()), tasks.health_of(&row.arn())));
     if phase != Some(Phase::Running) {

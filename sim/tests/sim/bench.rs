@@ -18,7 +18,8 @@ pub const A_WHILE: Duration = Duration::from_secs(60);
 
 /// A node of an ordinary size.
 pub fn offer() -> Offer {
-    Offer { cpu: 4096, memory: 4096, task_slots: None, zone: "us-east-1a".to_owned() }
+    let zone = "us-east-1a".to_owned();
+    Offer { cpu: 4096, memory: 4096, task_slots: None, zone, addresses: 100, is_fargate: true }
 }
 
 /// So many connected nodes, and the task definition `web`.

@@ -5,6 +5,7 @@
 mod bench;
 mod crowds;
 mod determinism;
+mod limits;
 mod partitions;
 mod rollouts;
 mod schedules;

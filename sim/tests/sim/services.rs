@@ -6,7 +6,7 @@ use estiva_ecs::service::rollout_table::Rollout;
 use estiva_sim::agent::{Node, Offer, Power};
 use estiva_sim::cluster::Cluster;
 use estiva_sim::definition::{Definition, Image};
-use estiva_sim::owner::{Change, Service};
+use estiva_sim::owner::{Change, Kind, Service};
 use estiva_sim::plane::{LOST_NODE_AFTER, scope};
 use estiva_sim::run::simulate;
 use tokio::time::sleep;
@@ -212,7 +212,7 @@ fn a_daemon_has_one_task_on_each_node_from_the_beginning() {
         let cluster = Cluster::start(&world, offers).await;
         cluster.define(&Definition::new("web", Image::Good)).await.unwrap();
         sleep(A_WHILE).await;
-        let service = Service { is_daemon: true, percents: (0, 100), ..Service::new("web", "web", 0) };
+        let service = Service { kind: Kind::Daemon, percents: (0, 100), ..Service::new("web", "web", 0) };
         cluster.create_service(&service).await.unwrap();
         settled(&cluster).await;
         assert_eq!(cluster.nodes.iter().map(|node: &Node| running(node).len()).collect::<Vec<_>>(), [1; 4]);

@@ -82,7 +82,8 @@ pub fn plan_replica(roster: &Roster, wanted: &Wanted, now: Timestamp) -> Replica
     ReplicaStep {
         missing: lacking,
         start,
-        scale_in: surplus,
+        // A protected task that has not come to be healthy must not cost one that is.
+        scale_in: surplus.min(stops.healthy_left),
         is_stuck: is_idle && blocked > 0 && !is_waiting && all.pending == 0,
         is_steady: is_idle && outgoing == 0 && own.healthy == target && own.total() == target,
         stop: stops.keys,

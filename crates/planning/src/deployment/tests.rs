@@ -168,6 +168,17 @@ fn a_daemon_whose_deployment_failed_keeps_what_runs_and_fills_the_gaps() {
 }
 
 #[test]
+fn a_protected_task_that_is_not_healthy_yet_costs_none_that_is() {
+    let mut roster = roster(&[("new", Phase::Healthy, 2)]);
+    let until = Some(NOW.plus(Duration::from_secs(1)));
+    roster.put("kept", Member { protected_until: until, ..member("new", Phase::Pending) });
+    assert_eq!(plan_replica(&roster, &wanted(2, 100, 200), NOW).scale_in, 0);
+    assert_eq!(plan_replica(&roster, &wanted(2, 50, 200), NOW).scale_in, 1);
+    roster.put("kept", Member { protected_until: until, ..member("new", Phase::Healthy) });
+    assert_eq!(plan_replica(&roster, &wanted(2, 100, 200), NOW).scale_in, 1);
+}
+
+#[test]
 fn a_daemon_runs_once_on_each_instance() {
     let instances: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
     let on = |instance: &str, member: Member| Member { instance: instance.to_owned(), ..member };

@@ -1,6 +1,6 @@
 //! Where tasks go, and which of them end first: container instances with room, in the order of a placement strategy.
 //!
-//! Property: a task is placed only where its CPU, memory, GPUs, host ports and slot fit beside what is reserved already,
+//! Property: a task is placed only where its CPU, memory, GPUs, host ports, slot and address fit beside what is reserved already,
 //! and where no constraint forbids it.
 //! Abstraction: a [`Ranking`] holds the candidates in the order in which they would be chosen. It looks at all of them once,
 //! then each decision, and each change from outside, costs the logarithm of their number.
@@ -37,6 +37,8 @@ pub struct Candidate<'a> {
     pub remaining: &'a Resources,
     /// How many tasks of the same group run here. They count for the spread, whether or not the instance can be chosen.
     pub group_tasks: usize,
+    /// How many more tasks find an address here; `None` if such tasks need none.
+    pub addresses: Option<usize>,
     /// Why it cannot be chosen, whatever room it has.
     pub refused: Option<Lack>,
     /// Its values of the attributes that the strategies spread over: as many as [`Strategies::attributes`] names, in

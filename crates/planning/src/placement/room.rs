@@ -9,6 +9,7 @@ pub(super) struct Room {
     pub memory: i64,
     gpus: i64,
     task_slots: i64,
+    addresses: usize,
     has_ports: bool,
     pub group_tasks: i64,
     pub refused: Option<Lack>,
@@ -22,6 +23,7 @@ impl Room {
             memory: remaining.memory,
             gpus: remaining.gpus,
             task_slots: remaining.task_slots.unwrap_or(i64::MAX),
+            addresses: candidate.addresses.unwrap_or(usize::MAX),
             has_ports: remaining.has_ports_for(demand),
             group_tasks: i64::try_from(candidate.group_tasks).unwrap_or(i64::MAX),
             refused: candidate.refused,
@@ -37,6 +39,7 @@ impl Room {
             (!self.has_ports, Lack::Ports),
             (self.gpus < needed.gpus, Lack::Gpu),
             (self.task_slots < 1, Lack::TaskSlots),
+            (self.addresses < 1, Lack::NetworkInterface),
             (demand.distinct_instance && self.group_tasks > 0, Lack::DistinctInstance),
         ];
         self.refused.or_else(|| lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what)))
@@ -48,6 +51,7 @@ impl Room {
         self.memory -= demand.memory;
         self.gpus -= demand.gpus;
         self.task_slots -= 1;
+        self.addresses -= 1;
         self.has_ports &= demand.tcp_ports.is_empty() && demand.udp_ports.is_empty();
         self.group_tasks += 1;
     }

@@ -28,7 +28,7 @@ fn demand(cpu: i64, memory: i64, ports: &[u16]) -> Demand {
 fn candidate<'a>(remaining: &'a Resources, zone: &'a str) -> Candidate<'a> {
     let mut spread = [None; STRATEGIES_MAX];
     spread[0] = Some(zone);
-    Candidate { remaining, group_tasks: 0, refused: None, spread }
+    Candidate { remaining, group_tasks: 0, addresses: None, refused: None, spread }
 }
 
 fn times(chosen: &[usize], candidate: usize) -> usize {

@@ -125,4 +125,12 @@ async fn tasks_are_shared_out_by_the_strategy() {
     assert_eq!(providers, ["FARGATE", "FARGATE_SPOT"]);
     assert!(tasks.iter().all(|task| task["launchType"] == "FARGATE"));
     assert_eq!(tasks[0]["tags"], json!([{ "key": "aws:ecs:clusterName", "value": "default" }]));
+
+    // Where there is room for one alone, the base has it, wherever it stands.
+    bench.join("c", json!({ "attributes": attributes })).await;
+    let short = json!([item("FARGATE_SPOT", 0, 1), item("FARGATE", 1, 0)]);
+    let answer = run(json!({ "count": 2, "capacityProviderStrategy": short })).await.unwrap();
+    let providers: Vec<&Value> =
+        answer["tasks"].as_array().unwrap().iter().map(|task| &task["capacityProviderName"]).collect();
+    assert_eq!(providers, ["FARGATE"]);
 }

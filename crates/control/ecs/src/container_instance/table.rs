@@ -201,7 +201,14 @@ impl Row for AddressRow {
     fn key(&self) -> String {
         address_key(&self.instance, &self.address)
     }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![(BY_NODE, self.instance.clone())]
+    }
 }
+
+/// The addresses that tasks hold on a container instance.
+pub const BY_NODE: &str = "node";
 
 /// The key of an address of a node.
 pub fn address_key(instance: &str, address: &str) -> String {

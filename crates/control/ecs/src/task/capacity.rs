@@ -2,7 +2,7 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_planning::capacity::{Share, divide};
+use estiva_planning::capacity::{Share, divide, order};
 
 use crate::capacity_provider::{self, StrategyItem};
 use crate::cluster::table::ClusterRow;
@@ -43,10 +43,11 @@ pub(super) fn parts(
         weight: usize::try_from(item.weight).unwrap_or(0),
     };
     let shares: Vec<Share> = strategy.iter().map(share).collect();
-    let part = |(item, count): (StrategyItem, usize)| Part {
+    let counts = divide(count, &shares);
+    let part = |place: usize| Part {
         launch_type: api::LaunchType::Fargate,
-        capacity_provider: Some(item.capacity_provider),
-        count,
+        capacity_provider: Some(strategy[place].capacity_provider.clone()),
+        count: counts[place],
     };
-    Ok(strategy.into_iter().zip(divide(count, &shares)).filter(|(_, count)| *count > 0).map(part).collect())
+    Ok(order(&shares).into_iter().map(part).filter(|part| part.count > 0).collect())
 }

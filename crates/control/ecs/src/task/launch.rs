@@ -169,6 +169,11 @@ impl Launch {
         self.capacity == api::LaunchType::Fargate
     }
 
+    /// Whether each task needs an address of its node.
+    pub fn needs_address(&self) -> bool {
+        self.subnet.is_some()
+    }
+
     /// Whether the instance is of the tasks' launch type: external instances are for EXTERNAL alone.
     pub fn is_of_launch_type(&self, instance: &ContainerInstanceRow) -> bool {
         let is_external = instance.attribute(EXTERNAL_ATTRIBUTE).is_some();

@@ -62,8 +62,8 @@ fn parse_seconds(text: &str) -> Option<u64> {
 /// Has a task run for longer than it may? One of a store.
 pub(crate) struct TimeoutController {
     ambient: Ambient,
-    /// By the task's key, when it is to end.
-    due: BTreeMap<String, Timestamp>,
+    /// By the task's key, when it is to end; `None` for one that has not begun to run.
+    due: BTreeMap<String, Option<Timestamp>>,
 }
 
 impl TimeoutController {
@@ -75,12 +75,17 @@ impl TimeoutController {
         let task = view.get::<TaskRow>(key).filter(|task| task.desired_status == DesiredStatus::Running);
         let timeout = task.and_then(|task| task.timeout_seconds).map(Duration::from_secs);
         let status = view.get::<TaskStatusRow>(key).filter(|row| row.state.last_status != TaskStatus::Stopped);
-        let started_at = status.and_then(|row| row.state.started_at);
-        let Some((timeout, started_at)) = timeout.zip(started_at) else {
+        let Some((timeout, status)) = timeout.zip(status) else {
             self.due.remove(key);
             return None;
         };
-        self.due.entry(key.to_owned()).or_insert(started_at.min(now).plus(timeout));
+        let Some(started_at) = status.state.started_at else {
+            self.due.insert(key.to_owned(), None);
+            return None;
+        };
+        let due = self.due.entry(key.to_owned()).or_insert_with(|| Some(started_at.min(now).plus(timeout)));
+        // Whoever was seen to begin has begun now, whatever the system's clock says.
+        due.get_or_insert_with(|| now.plus(timeout));
         Some(key.to_owned())
     }
 }
@@ -104,7 +109,7 @@ impl Controller for TimeoutController {
     }
 
     fn reconcile(&mut self, view: &Snapshot, key: &String, now: Timestamp) -> Pass {
-        let Some(due) = self.due.get(key).copied() else { return Pass::default() };
+        let Some(due) = self.due.get(key).copied().flatten() else { return Pass::default() };
         if due > now {
             return Pass { step: None, again_at: Some(due) };
         }

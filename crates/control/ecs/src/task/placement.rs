@@ -8,6 +8,7 @@ use estiva_store::{Row, Snapshot};
 use rand::Rng;
 
 use super::constraint::Constraints;
+use super::eni;
 use super::launch::Launch;
 use super::table::{BY_PLACED_GROUP, TaskRow, placed_group_value};
 use crate::container_instance::in_status;
@@ -95,6 +96,7 @@ impl Standing {
         Candidate {
             remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
             group_tasks: 0,
+            addresses: None,
             refused: None,
             spread: spread(&self.row, strategies),
         }
@@ -140,6 +142,7 @@ impl Site {
         Candidate {
             remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
             group_tasks: self.group_tasks,
+            addresses: launch.needs_address().then(|| eni::left(view, &self.row)),
             refused: self.refusal(view, launch, constraints),
             spread: spread(&self.row, strategies),
         }

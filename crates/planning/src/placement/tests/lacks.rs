@@ -9,16 +9,27 @@ fn each_instance_says_what_it_lacks() {
     let mut taken = resources(4096, 4096);
     taken.tcp_ports.insert(80);
     let full = Resources { task_slots: Some(0), gpus: 1, ..resources(4096, 4096) };
+    let rich = Resources { gpus: 1, ..resources(4096, 4096) };
     let (slow, small, plain) = (resources(64, 4096), resources(4096, 64), resources(4096, 4096));
     let refused = Candidate { refused: Some(Lack::Agent), ..candidate(&plain, "a") };
     let nowhere = Candidate { spread: [None; STRATEGIES_MAX], ..candidate(&plain, "a") };
     let others = [&slow, &small, &taken, &plain, &full].map(|it| candidate(it, "a"));
-    let cluster: Vec<_> = others.into_iter().chain([refused, nowhere]).collect();
+    let mute = Candidate { addresses: Some(0), ..candidate(&rich, "a") };
+    let cluster: Vec<_> = others.into_iter().chain([refused, nowhere, mute]).collect();
     let mut demand = demand(128, 128, &[80]);
     demand.resources.gpus = 1;
     let placement = place(&demand, 1, &Strategies::default(), &cluster, &mut rng());
     assert!(placement.chosen.is_empty());
-    let expected = [Lack::Cpu, Lack::Memory, Lack::Ports, Lack::Gpu, Lack::TaskSlots, Lack::Agent, Lack::Attribute];
+    let expected = [
+        Lack::Cpu,
+        Lack::Memory,
+        Lack::Ports,
+        Lack::Gpu,
+        Lack::TaskSlots,
+        Lack::Agent,
+        Lack::Attribute,
+        Lack::NetworkInterface,
+    ];
     assert_eq!(placement.lacking, expected.into_iter().enumerate().collect::<Vec<_>>());
 }
 

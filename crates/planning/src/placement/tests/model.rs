@@ -13,6 +13,7 @@ use super::*;
 pub struct Host {
     pub remaining: Resources,
     pub group_tasks: usize,
+    pub addresses: Option<usize>,
     refused: Option<Lack>,
     /// Of `rack`, `row` and the zone.
     values: [Option<&'static str>; 3],
@@ -42,7 +43,8 @@ impl Model {
         for (value, name) in spread.iter_mut().zip(self.strategies().attributes()) {
             *value = host.value(name);
         }
-        Candidate { remaining: &host.remaining, group_tasks: host.group_tasks, refused: host.refused, spread }
+        let Host { group_tasks, addresses, refused, .. } = *host;
+        Candidate { remaining: &host.remaining, group_tasks, addresses, refused, spread }
     }
 
     /// What decides, the default written out.
@@ -85,6 +87,8 @@ impl Model {
             Some(Lack::Gpu)
         } else if left.task_slots == Some(0) {
             Some(Lack::TaskSlots)
+        } else if host.addresses == Some(0) {
+            Some(Lack::NetworkInterface)
         } else {
             (self.demand.distinct_instance && host.group_tasks > 0).then_some(Lack::DistinctInstance)
         }
@@ -99,6 +103,8 @@ impl Model {
             prop_assert_eq!(best, Some(rank(&self.hosts[*chosen])), "none is better");
             self.hosts[*chosen].remaining.reserve(&self.demand.resources);
             self.hosts[*chosen].group_tasks += 1;
+            let addresses = self.hosts[*chosen].addresses;
+            self.hosts[*chosen].addresses = addresses.map(|left| left - 1);
         }
         let lack = |(index, host)| self.lack(host).map(|lack| (index, lack));
         let lacking: Vec<_> = self.hosts.iter().enumerate().filter_map(lack).collect();
@@ -141,8 +147,16 @@ pub fn remainings() -> impl Generate<Value = Resources> {
 fn hosts() -> impl Generate<Value = Host> {
     let value = || proptest::option::weighted(0.95, prop_oneof![Just("x"), Just("y"), Just("z")]);
     let refused = proptest::option::weighted(0.1, prop_oneof![Just(Lack::Agent), Just(Lack::MemberOf)]);
-    (remainings(), 0..4_usize, refused, [value(), value(), value()])
-        .prop_map(|(remaining, group_tasks, refused, values)| Host { remaining, group_tasks, refused, values })
+    let addresses = proptest::option::weighted(0.2, 0..3_usize);
+    (remainings(), 0..4_usize, addresses, refused, [value(), value(), value()]).prop_map(
+        |(remaining, group_tasks, addresses, refused, values)| Host {
+            remaining,
+            group_tasks,
+            addresses,
+            refused,
+            values,
+        },
+    )
 }
 
 fn demands() -> impl Generate<Value = Demand> {

@@ -19,6 +19,15 @@ fn a_distinct_instance_has_no_other_task_of_the_group() {
 }
 
 #[test]
+fn tasks_that_need_addresses_go_where_there_are_any() {
+    let room = resources(4096, 4096);
+    let with = |addresses| Candidate { addresses: Some(addresses), ..candidate(&room, "a") };
+    let placement = place(&demand(1, 1, &[]), 4, &Strategies::default(), &[with(0), with(1), with(2)], &mut rng());
+    assert_eq!([0, 1, 2].map(|it| times(&placement.chosen, it)), [0, 1, 2]);
+    assert!(placement.lacking.iter().all(|(_, lack)| *lack == Lack::NetworkInterface), "{:?}", placement.lacking);
+}
+
+#[test]
 fn tasks_spread_over_zones_and_then_over_instances() {
     let room = resources(4096, 4096);
     let cluster = ["a", "a", "b"].map(|zone| candidate(&room, zone));

@@ -50,6 +50,7 @@ impl ServiceController {
         let Some(service) = service else {
             self.rosters.remove(key);
             self.blocked.remove(key);
+            self.attentive.remove(key);
             self.uneven.remove(key);
             self.digests.remove(key);
             return None;
@@ -185,6 +186,9 @@ impl ServiceController {
         } else if plan.missing == 0 && decision.rollout.unplaced > 0 {
             decision.rollout.unplaced = 0;
             decision.over.push(Kind::Unplaced);
+        } else if !self.blocked.contains_key(&decision.service.key()) {
+            // There is more room, only it is not the time to start: nothing waits for room any more.
+            decision.rollout.unplaced = 0;
         }
         for key in &plan.stop {
             decision.stop(roster, key, &plan.deployment);

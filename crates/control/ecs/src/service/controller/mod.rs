@@ -39,6 +39,8 @@ pub(crate) struct ServiceController {
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
     blocked: BTreeMap<String, Awaits>,
+    /// DAEMONs whose placement constraints look at other tasks: these may make another container instance do at any time.
+    attentive: BTreeSet<String>,
     /// Services whose tasks may be spread unevenly, and where there may be too few of them.
     uneven: BTreeMap<String, Suspects>,
     /// By service and deployment, what the images of containers stand for, as the first tasks found out.
@@ -75,6 +77,7 @@ impl ServiceController {
             alarms,
             rosters: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            attentive: BTreeSet::new(),
             uneven: BTreeMap::new(),
             digests: BTreeMap::new(),
             hook_tasks: BTreeMap::new(),
@@ -92,6 +95,7 @@ impl Controller for ServiceController {
     fn load(&mut self, view: &Snapshot, now: Timestamp) -> Vec<String> {
         self.rosters.clear();
         self.blocked.clear();
+        self.attentive.clear();
         self.uneven.clear();
         self.digests.clear();
         self.hook_tasks.clear();
@@ -100,6 +104,7 @@ impl Controller for ServiceController {
         for service in &services {
             self.rosters.insert(service.clone(), Roster::default());
             self.uneven.insert(service.clone(), Suspects::All);
+            self.note_attention(view, service);
         }
         for task in view.scan::<TaskRow>("").filter(|task| task.deployment.is_some()) {
             self.load_task(view, &task, now);

@@ -52,9 +52,11 @@ impl ServiceController {
             }
             self.blocked.remove(&key);
             self.uneven.insert(key.clone(), Suspects::All);
+            self.note_attention(view, &key);
             return vec![key];
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
+            self.note_attention(view, &change.key);
             // Whoever has found no room waits for what changes later.
             if let Some(row) = rollout.after.filter(|row| row.unplaced > 0) {
                 self.blocked.insert(change.key.to_string(), awaited(view, &row));
@@ -113,20 +115,33 @@ impl ServiceController {
         Vec::new()
     }
 
-    /// Services that wait for room on a container instance, or for other tasks on it.
+    /// Notes whether a service has to hear of other tasks though it waits for nothing.
+    pub(super) fn note_attention(&mut self, view: &Snapshot, key: &str) {
+        let service = view.get::<ServiceRow>(key).filter(|row| row.is_daemon);
+        let rollout = view.get::<RolloutRow>(key).filter(|_| service.is_some());
+        if rollout.is_some_and(|rollout| awaited(view, &rollout) == Awaits::Tasks) {
+            self.attentive.insert(key.to_owned());
+        } else {
+            self.attentive.remove(key);
+        }
+    }
+
+    /// Services that wait for room on a container instance, or look at other tasks on it.
     fn with_capacity(&mut self, view: &Snapshot, instance: &str, has_more: bool) -> Vec<String> {
-        if self.blocked.is_empty() {
+        if self.blocked.is_empty() && self.attentive.is_empty() {
             return Vec::new();
         }
         let prefix = reach(view, instance);
-        let of_reach = from(&self.blocked, &prefix).take_while(|(key, _)| key.starts_with(&prefix));
         let is_woken = |awaits: Awaits| has_more || awaits == Awaits::Tasks;
-        let woken: Vec<String> =
-            of_reach.filter(|(_, awaits)| is_woken(**awaits)).map(|(key, _)| key.clone()).collect();
+        let blocked = from(&self.blocked, &prefix).take_while(|(key, _)| key.starts_with(&prefix));
+        let attentive = self.attentive.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let mut woken: BTreeSet<String> =
+            blocked.filter(|(_, awaits)| is_woken(**awaits)).map(|(key, _)| key.clone()).collect();
+        woken.extend(attentive.take_while(|key| key.starts_with(&prefix)).cloned());
         for key in &woken {
             self.blocked.remove(key);
         }
-        woken
+        woken.into_iter().collect()
     }
 
     fn all_of_cluster_or_scope(&mut self, view: &Snapshot, instance: &str) -> Vec<String> {

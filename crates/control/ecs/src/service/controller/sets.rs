@@ -46,13 +46,16 @@ impl ServiceController {
                 decision.starts.push(Start { deployment: set.id.clone(), count: step.start, only_on: None });
             }
             let is_stable = step.is_steady;
+            if !is_stable {
+                decision.look_again(roster.next_unprotected(now));
+            }
             let state = decision.rollout.deployment_mut(&set.id).and_then(|it| it.task_set.as_mut());
             if let Some(state) = state.filter(|state| state.is_stable != is_stable) {
                 state.is_stable = is_stable;
                 state.stability_at = self.ambient.now();
             }
         }
-        if missing == 0 {
+        if missing == 0 || !is_blocked {
             decision.rollout.unplaced = 0;
         }
         stop_strays(decision, roster);

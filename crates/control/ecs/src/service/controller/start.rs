@@ -6,7 +6,7 @@ use std::sync::Arc;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, Timestamp};
-use estiva_planning::capacity::{Share, divide};
+use estiva_planning::capacity::{Share, divide, order};
 use estiva_planning::deployment::{Phase, Roster};
 use estiva_planning::lifecycle::DesiredStatus;
 use estiva_planning::placement::{self as planning, Lack, PlacedTask};
@@ -150,8 +150,10 @@ fn parts(
     let total = count + have.values().sum::<usize>();
     let mut left = count;
     let mut parts: Vec<(Option<String>, usize)> = Vec::new();
-    for (item, share) in strategy.iter().zip(divide(total, &shares)) {
-        let more = share.saturating_sub(have.get(&item.capacity_provider).copied().unwrap_or(0)).min(left);
+    let wanted = divide(total, &shares);
+    for place in order(&shares) {
+        let item = &strategy[place];
+        let more = wanted[place].saturating_sub(have.get(&item.capacity_provider).copied().unwrap_or(0)).min(left);
         left -= more;
         parts.push((Some(item.capacity_provider.clone()), more));
     }

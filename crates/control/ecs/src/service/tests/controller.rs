@@ -115,6 +115,21 @@ async fn tasks_are_evened_out_over_zones_that_come_and_over_instances_if_they_ar
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_comes_while_failures_make_wait_is_used_afterwards() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.bench.define("large", json!({ "memory": 600 }), json!({})).await;
+    play.create(json!({ "taskDefinition": "large", "desiredCount": 2 })).await;
+    let failing = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let fate = |task: &crate::task::table::TaskRow| {
+        let mut failing = failing.lock().unwrap();
+        failing.insert(task.id.clone());
+        if failing.len() <= 3 { Fate::Exits(1) } else { Fate::Runs }
+    };
+    play.until_with(fate, async || play.show().await["runningCount"] == 1).await;
+    assert_eq!(failing.lock().unwrap().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_wants_company_is_placed_once_it_is_there() {
     let play = Play::with_nodes(&["a"]).await;
     play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
@@ -143,6 +158,19 @@ async fn a_daemon_waits_for_room_on_a_full_instance() {
     play.bench.submit_task_state_change(&node("full"), input).await.unwrap();
     play.until(async || play.show().await["runningCount"] == 2).await;
     play.rests().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_follows_the_tasks_that_it_wants_to_be_beside() {
+    let play = Play::with_nodes(&["a", "b"]).await;
+    play.bench.define("database", json!({ "memory": 100 }), json!({})).await;
+    let beside = json!([{ "type": "memberOf", "expression": "task:group == family:database" }]);
+    play.create(json!({ "schedulingStrategy": "DAEMON", "placementConstraints": beside })).await;
+    assert!(play.stands_still(HOUR).await);
+    let database = play.bench.run("database").await;
+    play.until(async || play.show().await["runningCount"] == 1).await;
+    play.bench.stop_task(&owner(), json!({ "task": database })).await.unwrap();
+    play.until(async || play.show().await["runningCount"] == 0).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,25 @@ async fn a_set_that_finds_no_room_does_not_keep_the_others_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_protected_task_ends_once_it_is_not_any_more() {
+    let play = external(&["a"]).await;
+    let blue = make(&play, "web", 25.0).await;
+    play.until(async || running(&play, &blue).await == 1).await;
+    let task = play.bench.list_tasks(&owner(), json!({})).await.unwrap()["taskArns"][0].clone();
+    let protection =
+        json!({ "cluster": "default", "tasks": [task], "protectionEnabled": true, "expiresInMinutes": 60 });
+    play.bench.update_task_protection(&owner(), protection).await.unwrap();
+    let protected_at = tokio::time::Instant::now();
+    play.bench.delete_task_set(&owner(), about(json!({ "taskSet": blue, "force": true }))).await.unwrap();
+    play.until(async || {
+        let answer = play.bench.describe_task_sets(&owner(), about(json!({}))).await.unwrap();
+        answer["taskSets"] == json!([])
+    })
+    .await;
+    assert!(protected_at.elapsed() >= std::time::Duration::from_secs(3600), "{:?}", protected_at.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_makes_a_set_once() {
     let play = external(&["a"]).await;
     let input = about(json!({ "taskDefinition": "web", "clientToken": "t" }));

@@ -56,6 +56,18 @@ async fn each_task_has_an_address_of_its_own_until_it_stopped() {
 }
 
 #[tokio::test]
+async fn a_task_goes_where_there_is_an_address_left() {
+    let bench = with_vpc_task().await;
+    let small = json!({ "overrides": { "cpu": "10", "memory": "10" } });
+    bench.join("a", json!({})).await;
+    run(&bench, merged(small.clone(), json!({ "count": 2 }))).await.unwrap();
+    let free = bench.join("b", json!({})).await;
+    let binpack = json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] });
+    let answer = run(&bench, merged(small, binpack)).await.unwrap();
+    assert_eq!((answer["tasks"][0]["containerInstanceArn"].as_str(), reasons(&answer)), (Some(&*free), vec![]));
+}
+
+#[tokio::test]
 async fn awsvpc_needs_a_network_configuration_and_a_node_with_addresses() {
     let bench = with_vpc_task().await;
     bench.join("a", json!({ "attributes": [{ "name": "ecs.capability.task-eni" }, { "name": "ecs.capability.task-cpu-mem-limit" }] })).await;

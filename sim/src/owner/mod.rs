@@ -4,10 +4,33 @@ use estiva_api_ecs::Ecs;
 use estiva_api_ecs::types as api;
 
 use crate::cluster::Cluster;
-use crate::definition::Definition;
+use crate::definition::{Capacity, Definition};
 use crate::plane::{CallError, request};
 
+mod service;
+mod task_set;
+
+pub use service::{Change, Constraint, Hook, Kind, Placement, Service, Share, Strategy};
+pub use task_set::TaskSet;
+
 type Answer<T> = Result<T, CallError>;
+
+/// Tasks to be run that are no service's.
+#[derive(Debug, Clone, Default)]
+pub struct Run {
+    /// The family, or family and revision.
+    pub definition: String,
+    /// How many.
+    pub count: i32,
+    /// What they run on.
+    pub capacity: Capacity,
+    /// The providers that they are shared out among; none: a launch type.
+    pub shares: Vec<Share>,
+    /// How long each may run, in seconds.
+    pub timeout: Option<u64>,
+    /// How many of the family may run at one time.
+    pub concurrency: Option<usize>,
+}
 
 impl Cluster {
     /// Registers a revision.
@@ -16,15 +39,47 @@ impl Cluster {
         self.plane.call(|ecs| async move { ecs.register_task_definition(request(input)).await }).await
     }
 
+    /// Creates the cluster, with Fargate's providers.
+    pub async fn create(&self) -> Answer<()> {
+        let input = api::CreateClusterRequest {
+            capacity_providers: Some(vec!["FARGATE".to_owned(), "FARGATE_SPOT".to_owned()]),
+            ..api::CreateClusterRequest::default()
+        };
+        self.plane.call(|ecs| async move { ecs.create_cluster(request(input)).await }).await.map(drop)
+    }
+
     /// Runs tasks; gives the ARNs of those that were placed.
     pub async fn run_task(&self, definition: &str, count: i32) -> Answer<Vec<String>> {
+        self.run(&Run { definition: definition.to_owned(), count, ..Run::default() }).await
+    }
+
+    /// Runs tasks; gives the ARNs of those that were placed.
+    pub async fn run(&self, run: &Run) -> Answer<Vec<String>> {
+        let tag = |key: &str, value: String| api::Tag { key: Some(key.to_owned()), value: Some(value) };
+        let timeout = run.timeout.map(|seconds| tag("estiva:timeout", format!("{seconds}s")));
+        let concurrency = run.concurrency.map(|count| tag("estiva:concurrency", count.to_string()));
         let input = api::RunTaskRequest {
-            task_definition: definition.to_owned(),
-            count: Some(count),
+            task_definition: run.definition.clone(),
+            count: Some(run.count),
+            network_configuration: service::network(run.capacity),
+            launch_type: service::launch_type(run.capacity).filter(|_| run.shares.is_empty()),
+            capacity_provider_strategy: (!run.shares.is_empty()).then(|| service::strategy(&run.shares)),
+            tags: Some(timeout.into_iter().chain(concurrency).collect()),
             ..api::RunTaskRequest::default()
         };
         let answer = self.plane.call(|ecs| async move { ecs.run_task(request(input)).await }).await?;
         Ok(answer.tasks.into_iter().flatten().filter_map(|task| task.task_arn).collect())
+    }
+
+    /// Protects tasks for so many minutes, or no more.
+    pub async fn protect(&self, task: &str, minutes: Option<i32>) -> Answer<()> {
+        let input = api::UpdateTaskProtectionRequest {
+            cluster: "default".to_owned(),
+            tasks: vec![task.to_owned()],
+            protection_enabled: minutes.is_some(),
+            expires_in_minutes: minutes,
+        };
+        self.plane.call(|ecs| async move { ecs.update_task_protection(request(input)).await }).await.map(drop)
     }
 
     /// Stops a task.
@@ -63,13 +118,7 @@ impl Cluster {
 
     /// Changes a service.
     pub async fn update_service(&self, name: &str, change: Change) -> Answer<()> {
-        let input = api::UpdateServiceRequest {
-            service: name.to_owned(),
-            task_definition: change.definition,
-            desired_count: change.desired,
-            force_new_deployment: Some(change.is_forced),
-            ..api::UpdateServiceRequest::default()
-        };
+        let input = change.input(name);
         self.plane.call(|ecs| async move { ecs.update_service(request(input)).await }).await.map(drop)
     }
 
@@ -94,63 +143,19 @@ impl Cluster {
             api::StopServiceDeploymentRequest { service_deployment_arn: deployment.to_owned(), stop_type: Some(kind) };
         self.plane.call(|ecs| async move { ecs.stop_service_deployment(request(input)).await }).await.map(drop)
     }
-}
 
-/// A service to be created.
-#[derive(Debug, Clone)]
-pub struct Service {
-    /// Its name.
-    pub name: String,
-    /// The family, or family and revision.
-    pub definition: String,
-    /// How many tasks; of a DAEMON it is not asked.
-    pub desired: i32,
-    /// minimumHealthyPercent and maximumPercent.
-    pub percents: (i32, i32),
-    /// One task on each container instance instead.
-    pub is_daemon: bool,
-    /// Whether the circuit breaker is on, and rolls back.
-    pub has_breaker: bool,
-}
-
-/// What changes of a service; nothing of what is absent.
-#[derive(Debug, Clone, Default)]
-pub struct Change {
-    /// The family, or family and revision.
-    pub definition: Option<String>,
-    /// How many tasks.
-    pub desired: Option<i32>,
-    /// Whether tasks are replaced though nothing else changes.
-    pub is_forced: bool,
-}
-
-impl Service {
-    /// With ECS's defaults.
-    pub fn new(name: &str, definition: &str, desired: i32) -> Self {
-        let (name, definition) = (name.to_owned(), definition.to_owned());
-        Self { name, definition, desired, percents: (100, 200), is_daemon: false, has_breaker: false }
-    }
-
-    fn input(&self) -> api::CreateServiceRequest {
-        let (minimum, maximum) = self.percents;
-        let breaker = api::DeploymentCircuitBreaker {
-            enable: self.has_breaker,
-            rollback: self.has_breaker,
-            ..api::DeploymentCircuitBreaker::default()
+    /// Answers the hook that holds up the service deployment with this ARN.
+    pub async fn continue_deployment(&self, deployment: &str, hook: &str, rolls_back: bool) -> Answer<()> {
+        let action = if rolls_back {
+            api::DeploymentLifecycleHookAction::Rollback
+        } else {
+            api::DeploymentLifecycleHookAction::Continue
         };
-        let configuration = api::DeploymentConfiguration {
-            minimum_healthy_percent: Some(minimum),
-            maximum_percent: Some(maximum),
-            deployment_circuit_breaker: Some(breaker),
-            ..api::DeploymentConfiguration::default()
+        let input = api::ContinueServiceDeploymentRequest {
+            service_deployment_arn: deployment.to_owned(),
+            hook_id: hook.to_owned(),
+            action: Some(action),
         };
-        api::CreateServiceRequest {
-            service_name: self.name.clone(),
-            task_definition: Some(self.definition.clone()),
-            desired_count: (!self.is_daemon).then_some(self.desired),
-            scheduling_strategy: self.is_daemon.then_some(api::SchedulingStrategy::Daemon),
-            deployment_configuration: Some(configuration),
-            ..api::CreateServiceRequest::default()
-        }
+        self.plane.call(|ecs| async move { ecs.continue_service_deployment(request(input)).await }).await.map(drop)
     }
 }
