@@ -2,20 +2,20 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_planning::lifecycle::TaskStatus;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
+use super::revision::{self, find_revision};
 use super::rollout_table::{Deployment, DeploymentStatus, Rollout, RolloutRow};
-use super::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
-use super::{event, reference, revision, task_set};
+use super::table::{ServiceRow, ServiceStatus};
+use super::task_counts::{TaskCounts, count};
+use super::{event, reference, task_set};
 use crate::EcsService;
 use crate::capacity_provider::StrategyItem;
 use crate::cluster;
 use crate::error::invalid;
 use crate::failure::missing;
 use crate::scope::Scope;
-use crate::task::table::{BY_DEPLOYMENT_STATUS, TaskStatusRow};
 use crate::task_definition::table as task_definition;
 
 /// DescribeServices takes so many at a time.
@@ -47,23 +47,6 @@ pub(crate) fn describe(
         failures.push(missing(scope.arn(format!("service/{}/{name}", cluster.name))));
     }
     Ok(api::DescribeServicesResponse { services: Some(services), failures: Some(failures) })
-}
-
-/// How many tasks of a deployment are before RUNNING, and RUNNING.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TaskCounts {
-    pub pending: usize,
-    pub running: usize,
-}
-
-impl TaskCounts {
-    pub fn of(view: &Snapshot, deployment: &str) -> Self {
-        let count = |status: TaskStatus| {
-            view.index_count::<TaskStatusRow>(BY_DEPLOYMENT_STATUS, &format!("{deployment}/{}", status.as_str()))
-        };
-        let pending = [TaskStatus::Provisioning, TaskStatus::Pending, TaskStatus::Activating];
-        Self { pending: pending.into_iter().map(count).sum(), running: count(TaskStatus::Running) }
-    }
 }
 
 /// A service as ECS shows it.
@@ -166,12 +149,4 @@ fn current_revision(
         requested_task_count: Some(count(if is_primary { desired } else { counts.pending + counts.running })),
         running_task_count: Some(count(counts.running)),
     }
-}
-
-pub(super) fn find_revision(view: &Snapshot, row: &ServiceRow, id: &str) -> Option<std::sync::Arc<ServiceRevisionRow>> {
-    view.get::<ServiceRevisionRow>(&child_key(&row.key(), id))
-}
-
-pub(super) fn count(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
 }

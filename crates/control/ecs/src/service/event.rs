@@ -13,6 +13,8 @@ use super::rollout_table::RolloutRow;
 const SHOWN_MAX: usize = 100;
 /// So many are kept.
 pub(super) const KEPT_MAX: u64 = 1000;
+/// ECS tells of so many tasks in one event.
+const TASKS_AN_EVENT: usize = 10;
 /// The same thing is not said again before (Amazon ECS Developer Guide, "Viewing service events").
 const REPEATED_AFTER: Duration = Duration::from_secs(6 * 3600);
 
@@ -94,6 +96,15 @@ impl RolloutRow {
             tx.delete::<ServiceEventRow>(&key(&self.service, old));
         }
         self.next_event += 1;
+    }
+
+    /// Tells what has been done to tasks: `has started 2 tasks: (task ID) (task ID).`
+    pub(super) fn tell_of_tasks(&mut self, tx: &mut Tx<'_>, verb: &str, noun: &str, ids: &[String], ambient: &Ambient) {
+        for ids in ids.chunks(TASKS_AN_EVENT) {
+            let named: Vec<String> = ids.iter().map(|id| format!("(task {id})")).collect();
+            let message = format!("{verb} {} {noun}: {}.", ids.len(), named.join(" "));
+            self.tell(tx, Kind::Happening, &message, ambient);
+        }
     }
 
     /// What was said of a kind is over: the next time it is news again.

@@ -17,6 +17,7 @@ mod reference;
 mod revision;
 pub mod rollout_table;
 pub mod table;
+mod task_counts;
 mod task_set;
 #[cfg(test)]
 mod tests;

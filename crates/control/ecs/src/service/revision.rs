@@ -1,10 +1,12 @@
 //! Service revisions: what a service was, each time it was deployed.
 
+use std::sync::Arc;
+
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, Arn, hex_id};
 use estiva_schema::Request;
-use estiva_store::{Row, Tx};
+use estiva_store::{Row, Snapshot, Tx};
 use rand::RngExt;
 
 use super::table::{ServiceRevisionRow, ServiceRow, child_key};
@@ -21,6 +23,10 @@ const REVISIONS_MAX: usize = 20;
 /// `arn:aws:ecs:region:account:service-revision/cluster/service/id`
 pub(super) fn arn(service: &ServiceRow, id: &str) -> String {
     service.scope.arn(format!("service-revision/{}/{}/{id}", service.cluster, service.name))
+}
+
+pub(super) fn find_revision(view: &Snapshot, service: &ServiceRow, id: &str) -> Option<Arc<ServiceRevisionRow>> {
+    view.get::<ServiceRevisionRow>(&child_key(&service.key(), id))
 }
 
 /// Notes what the service is now.

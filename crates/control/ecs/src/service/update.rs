@@ -7,7 +7,8 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Tx};
 
-use super::describe::{find_revision, to_api};
+use super::describe::to_api;
+use super::revision::find_revision;
 use super::rollout_table::RolloutRow;
 use super::table::{ServiceRevisionRow, ServiceRow};
 use super::{check, create, deployment, reference};

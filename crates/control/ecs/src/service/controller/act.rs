@@ -1,19 +1,12 @@
-//! A decision, and how it is carried out: one transaction, on rows that are still as they were when it was made.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+//! How a decision is carried out: in one transaction, on rows that are still as they were when it was made.
 
 use estiva_model::{Ambient, Timestamp};
-use estiva_planning::deployment::{FailureKind, Phase, Roster};
 use estiva_planning::lifecycle::{DesiredStatus, StopCode};
 use estiva_reconcile::{Pass, Step};
 use estiva_store::{Conflict, Revision, Row, Snapshot, Tx};
 
-use super::decide::is_unhealthy;
+use super::decision::{Decision, TaskStop};
 use super::{hooks, start};
-use crate::service::deployment;
-use crate::service::describe::find_revision;
-use crate::service::event::Kind;
 use crate::service::hook;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
@@ -21,136 +14,7 @@ use crate::task::end::{self, Stop};
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::TaskRow;
 
-/// ECS tells of so many tasks in one event.
-const TASKS_AN_EVENT: usize = 10;
-
-/// Tasks to start.
-pub(super) struct Start {
-    /// The id of their deployment.
-    pub deployment: String,
-    pub count: usize,
-    /// The keys of the only container instances that will do, if not all will.
-    pub only_on: Option<BTreeSet<String>>,
-}
-
-/// A task to stop.
-struct TaskStop {
-    key: String,
-    reason: String,
-    failure: Option<FailureKind>,
-    /// Not if it has come to be protected since this was decided.
-    spares_protected: bool,
-}
-
-/// What to do for a service.
-pub(super) struct Decision {
-    pub service: Arc<ServiceRow>,
-    /// The rows as they are to be.
-    pub rollout: RolloutRow,
-    pub under_way: Option<ServiceDeploymentRow>,
-    pub starts: Vec<Start>,
-    /// Where extra tasks are to be started.
-    pub only_on: Option<BTreeSet<String>>,
-    /// The places, in the deployment's hooks, of those whose tasks are to be started.
-    pub hook_starts: Vec<usize>,
-    /// The keys of the tasks of hooks that are to end, and why.
-    pub hook_stops: Vec<(String, &'static str)>,
-    /// The service has ended.
-    pub is_gone: bool,
-    /// A revision, and what its images stand for.
-    pub resolved: Option<(Arc<ServiceRevisionRow>, BTreeMap<String, String>)>,
-    /// What was said and is over.
-    pub over: Vec<Kind>,
-    stops: Vec<TaskStop>,
-    events: Vec<(Kind, String)>,
-    again_at: Option<Timestamp>,
-    rollout_before: RolloutRow,
-    under_way_before: Option<ServiceDeploymentRow>,
-    /// One that has ended with this decision.
-    ended: Option<ServiceDeploymentRow>,
-}
-
 impl Decision {
-    pub fn new(view: &Snapshot, service: Arc<ServiceRow>) -> Self {
-        let rollout = deployment::rollout(view, &service);
-        let id = rollout.under_way.as_ref();
-        let under_way = id.and_then(|id| view.get::<ServiceDeploymentRow>(&child_key(&service.key(), id)));
-        let under_way = under_way.map(|row| (*row).clone());
-        Self {
-            service,
-            rollout_before: rollout.clone(),
-            under_way_before: under_way.clone(),
-            rollout,
-            under_way,
-            starts: Vec::new(),
-            only_on: None,
-            hook_starts: Vec::new(),
-            hook_stops: Vec::new(),
-            is_gone: false,
-            resolved: None,
-            over: Vec::new(),
-            stops: Vec::new(),
-            events: Vec::new(),
-            again_at: None,
-            ended: None,
-        }
-    }
-
-    pub fn revision(&self, view: &Snapshot, deployment: &str) -> Option<Arc<ServiceRevisionRow>> {
-        find_revision(view, &self.service, &self.rollout.deployment(deployment)?.revision)
-    }
-
-    /// Looks again at this time at the latest.
-    pub fn look_again(&mut self, at: Option<Timestamp>) {
-        self.again_at = match (self.again_at, at) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-    }
-
-    pub fn say(&mut self, kind: Kind, message: impl Into<String>) {
-        self.events.push((kind, message.into()));
-    }
-
-    pub fn stop(&mut self, roster: &Roster, key: &str, deployment: &str) {
-        let (reason, failure) = if is_unhealthy(roster, key) {
-            let id = key.rsplit('/').next().unwrap_or_default();
-            self.say(Kind::Happening, format!("(task {id}) failed container health checks."));
-            ("Task failed container health checks".to_owned(), Some(FailureKind::NeverHealthy))
-        } else {
-            (format!("Scaling activity initiated by (deployment {deployment})"), None)
-        };
-        let spares_protected = self.service.status == ServiceStatus::Active
-            && roster.get(key).is_some_and(|member| member.phase != Phase::Pending);
-        self.stops.push(TaskStop { key: key.to_owned(), reason, failure, spares_protected });
-    }
-
-    /// The deployment under way has ended as its row says.
-    pub fn end_deployment(&mut self) {
-        self.ended = self.under_way.take();
-        self.rollout.under_way = None;
-    }
-
-    /// Gives up the hooks of the deployment under way that have not ended.
-    pub fn close_hooks(&mut self) {
-        self.hook_starts.clear();
-        let tasks = self.under_way.as_mut().map(ServiceDeploymentRow::close_hooks).unwrap_or_default();
-        self.hook_stops.extend(tasks.into_iter().map(|task| (task, hook::DEPLOYMENT_ENDED)));
-    }
-
-    fn is_idle(&self) -> bool {
-        self.starts.is_empty()
-            && self.stops.is_empty()
-            && self.events.is_empty()
-            && self.hook_starts.is_empty()
-            && self.hook_stops.is_empty()
-            && !self.is_gone
-            && self.resolved.is_none()
-            && self.ended.is_none()
-            && self.rollout == self.rollout_before
-            && self.under_way == self.under_way_before
-    }
-
     pub fn into_pass(self, view: &Snapshot, ambient: &Ambient, now: Timestamp) -> Pass {
         let again_at = self.again_at;
         if self.is_idle() {
@@ -226,28 +90,12 @@ impl Decision {
             end::request(tx, &task, &Stop { code: StopCode::ServiceSchedulerInitiated, reason }, ambient.now());
             stopped.push(task.id.clone());
         }
-        for ids in stopped.chunks(TASKS_AN_EVENT) {
-            let message = format!("has stopped {} running tasks: {}.", ids.len(), named(ids));
-            self.rollout.tell(tx, Kind::Happening, &message, ambient);
-        }
+        self.rollout.tell_of_tasks(tx, "has stopped", "running tasks", &stopped, ambient);
     }
 }
 
 fn is_protected(view: &Snapshot, task: &str, now: Timestamp) -> bool {
     view.get::<TaskProtectionRow>(task).is_some_and(|protection| protection.expires_at > now)
-}
-
-/// `(task ID) (task ID)`
-pub(super) fn named(ids: &[String]) -> String {
-    ids.iter().map(|id| format!("(task {id})")).collect::<Vec<_>>().join(" ")
-}
-
-/// Tells of tasks that were started.
-pub(super) fn tell_started(tx: &mut Tx<'_>, rollout: &mut RolloutRow, ids: &[String], ambient: &Ambient) {
-    for ids in ids.chunks(TASKS_AN_EVENT) {
-        let message = format!("has started {} tasks: {}.", ids.len(), named(ids));
-        rollout.tell(tx, Kind::Happening, &message, ambient);
-    }
 }
 
 /// The revisions of the rows that a decision was made on.

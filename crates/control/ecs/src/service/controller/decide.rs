@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use estiva_model::Timestamp;
-use estiva_planning::deployment::{Backoff, Bounds, DaemonWanted, Phase, Roster, Wanted, plan_daemon, plan_replica};
+use estiva_planning::deployment::{Backoff, Bounds, DaemonWanted, Roster, Wanted, plan_daemon, plan_replica};
 use estiva_store::{Row, Snapshot};
 
-use super::act::{Decision, Start};
+use super::decision::{Decision, Start};
 use super::member::service_key;
 use super::{ServiceController, failures, start};
 use crate::service::deployment;
@@ -346,9 +346,4 @@ impl Decision {
         let row = self.under_way.as_ref()?;
         deployment::threshold(&row.configuration, plan.wanted)
     }
-}
-
-/// Whether a task has not begun to be unhealthy: for the words that its end is told with.
-pub(super) fn is_unhealthy(roster: &Roster, key: &str) -> bool {
-    roster.get(key).is_some_and(|member| member.phase == Phase::Unhealthy)
 }

@@ -8,7 +8,7 @@ use estiva_planning::placement::Strategies;
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::ServiceController;
-use super::act::Decision;
+use super::decision::Decision;
 use crate::service::hook::{self, Hook, Target};
 use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};

@@ -7,8 +7,8 @@ use estiva_model::Timestamp;
 use estiva_planning::deployment::{Advance, Outcome, Signals, Stage, advance};
 use estiva_store::Snapshot;
 
-use super::act::Decision;
 use super::decide::Plan;
+use super::decision::Decision;
 use super::{ServiceController, failures};
 use crate::service::deployment;
 use crate::service::event::Kind;

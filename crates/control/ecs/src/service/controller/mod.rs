@@ -6,6 +6,7 @@
 
 mod act;
 mod decide;
+mod decision;
 mod hooks;
 mod lead;
 mod member;
@@ -39,7 +40,7 @@ pub(crate) struct ServiceController {
     rosters: BTreeMap<String, Roster>,
     /// Services whose tasks found no room: nothing is tried until there is more of it.
     blocked: BTreeMap<String, Awaits>,
-    /// DAEMONs whose placement constraints look at other tasks: these may make another container instance do at any time.
+    /// DAEMONs whose placement constraints look at other tasks, which may come and go at any time.
     attentive: BTreeSet<String>,
     /// Services whose tasks may be spread unevenly, and where there may be too few of them.
     uneven: BTreeMap<String, Suspects>,

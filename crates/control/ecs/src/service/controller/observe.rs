@@ -15,7 +15,7 @@ use super::{Awaits, ServiceController, Suspects, start};
 use crate::container_instance::table::{
     ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
 };
-use crate::service::describe::find_revision;
+use crate::service::revision::find_revision;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::protection::TaskProtectionRow;

@@ -7,8 +7,8 @@ use estiva_planning::deployment::{Phase, Roster};
 use estiva_planning::placement::moves;
 use estiva_store::{Row, Snapshot};
 
-use super::act::Decision;
 use super::decide::Plan;
+use super::decision::Decision;
 use super::{ServiceController, Suspects, start};
 use crate::container_instance::table::ContainerInstanceRow;
 use crate::service::event::Kind;

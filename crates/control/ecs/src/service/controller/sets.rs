@@ -4,8 +4,8 @@ use estiva_model::Timestamp;
 use estiva_planning::deployment::{Bounds, Roster, Wanted, plan_replica};
 use estiva_store::{Row, Snapshot};
 
-use super::act::{Decision, Start};
 use super::decide::heed_failures;
+use super::decision::{Decision, Start};
 use super::{ServiceController, start};
 use crate::service::rollout_table::{Deployment, DeploymentStatus};
 use crate::service::task_set::computed_desired_count;

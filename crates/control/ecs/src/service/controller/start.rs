@@ -13,10 +13,10 @@ use estiva_planning::placement::{self as planning, Lack, PlacedTask};
 use estiva_store::{Row, Snapshot, Tx};
 use rand::Rng;
 
-use super::act::{Start, tell_started};
+use super::decision::Start;
 use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
-use crate::service::describe::find_revision;
 use crate::service::event::Kind;
+use crate::service::revision::find_revision;
 use crate::service::rollout_table::RolloutRow;
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::constraint::Constraints;
@@ -64,7 +64,7 @@ pub(super) fn start(tx: &mut Tx<'_>, service: &ServiceRow, rollout: &mut Rollout
     let Some(revision) = revision else { return };
     match place(tx, service, &revision, what, ambient) {
         Ok(started) => {
-            tell_started(tx, rollout, &started.ids, ambient);
+            rollout.tell_of_tasks(tx, "has started", "tasks", &started.ids, ambient);
             rollout.unplaced = what.count - started.ids.len();
             match started.why_not {
                 Some(why_not) => rollout.tell(tx, Kind::Unplaced, &why_not, ambient),

@@ -7,11 +7,12 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
-use super::super::describe::{TaskCounts, count, desired};
+use super::super::describe::desired;
 use super::super::rollout_table::{
     DeploymentStatus, HookState, HookStatus, RolloutRow, ServiceDeploymentRow, ServiceDeploymentStatus as Status,
 };
 use super::super::table::{ServiceRow, child_key};
+use super::super::task_counts::{TaskCounts, count};
 use super::super::{hook, reference, revision};
 use super::arn;
 use crate::EcsService;

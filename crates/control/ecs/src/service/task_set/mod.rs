@@ -5,9 +5,10 @@ pub mod operations;
 use estiva_api_ecs::types as api;
 use estiva_store::Snapshot;
 
-use super::describe::{TaskCounts, count, find_revision};
+use super::revision::find_revision;
 use super::rollout_table::{Deployment, DeploymentStatus};
 use super::table::ServiceRow;
+use super::task_counts::{TaskCounts, count};
 use crate::task_definition::table as task_definition;
 
 /// `arn:aws:ecs:region:account:task-set/cluster/service/ecs-svc/id`

@@ -8,9 +8,9 @@ use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
 use super::super::create::{BOTH_LAUNCH_TYPE_AND_STRATEGY, TOKEN_CHARS_MAX, check_runnable, fill_in};
-use super::super::describe::TaskCounts;
 use super::super::rollout_table::{Deployment, DeploymentStatus, RolloutRow, TaskSet};
 use super::super::table::ServiceRow;
+use super::super::task_counts::TaskCounts;
 use super::super::{check, deployment, reference, revision};
 use super::to_api;
 use crate::EcsService;
