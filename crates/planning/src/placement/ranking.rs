@@ -46,7 +46,7 @@ impl Ranking {
         while chosen.len() < count {
             let Some((candidate, key)) = self.tree.first() else { break };
             self.clock.reach(key.tie);
-            self.rooms[candidate].take(&self.demand.resources);
+            self.rooms[candidate].take(&self.demand);
             let key = self.key(&self.rooms[candidate], rng);
             self.tree.change(candidate, 1, key);
             chosen.push(candidate);

@@ -195,11 +195,18 @@ pub struct AddressRow {
     pub task: String,
 }
 
+/// The addresses of a container instance that tasks hold.
+pub const BY_NODE: &str = "node";
+
 impl Row for AddressRow {
     const TABLE: &'static str = "network_addresses";
 
     fn key(&self) -> String {
         address_key(&self.instance, &self.address)
+    }
+
+    fn indexes(&self) -> Vec<(&'static str, String)> {
+        vec![(BY_NODE, self.instance.clone())]
     }
 }
 

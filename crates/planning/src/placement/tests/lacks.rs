@@ -23,6 +23,17 @@ fn each_instance_says_what_it_lacks() {
 }
 
 #[test]
+fn what_an_instance_has_less_than_none_of_is_nothing_to_those_who_need_none() {
+    let short = Resources { gpus: -1, ..resources(-10, 100) };
+    let lack = |cpu: i64, gpus: i64| {
+        let mut demand = demand(cpu, 10, &[]);
+        demand.resources.gpus = gpus;
+        candidate(&short, "a").lack(&demand)
+    };
+    assert_eq!((lack(0, 0), lack(1, 0), lack(0, 1)), (None, Some(Lack::Cpu), Some(Lack::Gpu)));
+}
+
+#[test]
 fn the_closest_match_is_the_one_that_lacks_least() {
     assert_eq!(closest(&[]), None);
     let lacking = [(4, Lack::Agent), (2, Lack::Cpu), (7, Lack::Cpu), (1, Lack::DistinctInstance)];
