@@ -34,17 +34,29 @@ pub(super) fn check(
     if launch_type == api::LaunchType::Fargate && is_sized && !cpu.zip(memory).is_some_and(is_fargate_size) {
         return Err(invalid("No Fargate configuration exists for given values."));
     }
+    check_containers(definition, overrides)?;
+    for defined in definition.container_definitions.iter().flatten() {
+        let mut own = overrides.container_overrides.iter().flatten();
+        check_sizes(defined, own.find(|it| it.name == defined.name), memory, overrides.memory.is_some())?;
+    }
+    Ok(())
+}
+
+/// Checks the containers that are overridden, each by itself.
+fn check_containers(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<(), Error> {
+    let is_known =
+        |name: &str| definition.container_definitions.iter().flatten().any(|it| it.name.as_deref() == Some(name));
     let mut names = BTreeSet::new();
     for container in overrides.container_overrides.iter().flatten() {
         let name = container.name.as_deref().unwrap_or_default();
-        let mut defined = definition.container_definitions.iter().flatten();
-        let defined = defined.find(|it| it.name.as_deref() == Some(name)).ok_or_else(|| {
-            invalid(format!("Override for container named {name} is not a container in the TaskDefinition."))
-        })?;
+        if !is_known(name) {
+            let message = format!("Override for container named {name} is not a container in the TaskDefinition.");
+            return Err(invalid(message));
+        }
         if !names.insert(name) {
             return Err(invalid(format!("overrides.containerOverrides: the container {name} is given twice")));
         }
-        check_container(defined, container, memory)?;
+        check_container(container)?;
     }
     Ok(())
 }
@@ -65,11 +77,7 @@ pub(super) fn task_sizes(
     Ok((number("cpu", &overrides.cpu, &definition.cpu)?, number("memory", &overrides.memory, &definition.memory)?))
 }
 
-fn check_container(
-    defined: &api::ContainerDefinition,
-    overrides: &api::ContainerOverride,
-    task_memory: Option<i64>,
-) -> Result<(), Error> {
+fn check_container(overrides: &api::ContainerOverride) -> Result<(), Error> {
     let unsupported = [
         ("environmentFiles", overrides.environment_files.iter().flatten().next().is_some()),
         ("resourceRequirements", overrides.resource_requirements.iter().flatten().next().is_some()),
@@ -81,15 +89,30 @@ fn check_container(
         let text = "a name must not be empty nor hold '=', and nothing a NUL character";
         return Err(invalid(format!("overrides.containerOverrides.environment: {text}")));
     }
-    if overrides.cpu.is_none() && overrides.memory.is_none() && overrides.memory_reservation.is_none() {
+    Ok(())
+}
+
+/// What is refused of a definition is refused here, where anything was overridden: a limit of 0 would be none at all.
+fn check_sizes(
+    defined: &api::ContainerDefinition,
+    own: Option<&api::ContainerOverride>,
+    task_memory: Option<i64>,
+    is_task_overridden: bool,
+) -> Result<(), Error> {
+    let (own_cpu, own_memory, own_reservation) =
+        own.map_or((None, None, None), |own| (own.cpu, own.memory, own.memory_reservation));
+    let is_overridden = own_cpu.is_some() || own_memory.is_some() || own_reservation.is_some();
+    if !is_overridden && !is_task_overridden {
         return Ok(());
     }
-    // What is refused of a definition is refused here: a limit of 0 would be none at all.
-    let (cpu, memory) = (overrides.cpu.or(defined.cpu), overrides.memory.or(defined.memory));
-    let memory_reservation = overrides.memory_reservation.or(defined.memory_reservation);
-    let sizes = api::ContainerDefinition { cpu, memory, memory_reservation, ..api::ContainerDefinition::default() };
+    let sizes = api::ContainerDefinition {
+        cpu: own_cpu.or(defined.cpu),
+        memory: own_memory.or(defined.memory),
+        memory_reservation: own_reservation.or(defined.memory_reservation),
+        ..api::ContainerDefinition::default()
+    };
     check_container_sizes(&sizes, task_memory).map_err(|text| {
         let name = defined.name.as_deref().unwrap_or_default();
-        invalid(format!("overrides.containerOverrides: Invalid setting for container '{name}'. {text}"))
+        invalid(format!("overrides: Invalid setting for container '{name}'. {text}"))
     })
 }

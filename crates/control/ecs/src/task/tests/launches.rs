@@ -149,6 +149,9 @@ async fn overrides_keep_to_what_a_definition_keeps_to() {
         let refused = refusal(bench.run_task(&owner(), input.clone()).await);
         assert!(refused.starts_with("InvalidParameterException") && refused.contains(expected), "{input}: {refused}");
     }
+    let smaller = json!({ "taskDefinition": "limited", "overrides": { "memory": "99" } });
+    let refused = refusal(bench.run_task(&owner(), smaller).await);
+    assert!(refused.contains("must not be more than the task's."), "{refused}");
     // The task's own memory makes room for the container's; and what is counted are characters.
     let more = json!({ "memory": "300", "containerOverrides": app(json!({ "memory": 201 })) });
     let long =
