@@ -68,6 +68,39 @@ fn random_is_even() {
     assert!((890..1110).contains(&repeated), "the last one is as likely as the others: {repeated}");
 }
 
+/// Where the third task goes, each of 4,000 times.
+fn thirds(strategies: &Strategies, cluster: &[Candidate<'_>]) -> Vec<usize> {
+    let third = |seed: u64| {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        place(&demand(1, 1, &[]), 3, strategies, cluster, &mut rng).chosen[2]
+    };
+    (0..4000).map(third).collect()
+}
+
+/// Of 4,000 clusters; the standard deviation is 27.
+#[test]
+fn those_that_come_to_be_equal_are_as_likely() {
+    let room = resources(1 << 30, 1 << 30);
+    // The first two tasks make all four equal.
+    let cluster = [0, 0, 1, 1].map(|group_tasks| Candidate { group_tasks, ..candidate(&room, "a") });
+    let third = thirds(&Strategies::new(vec![Strategy::SpreadInstance]), &cluster);
+    for candidate in 0..4 {
+        assert!((890..1110).contains(&times(&third, candidate)), "{candidate}: {}", times(&third, candidate));
+    }
+}
+
+/// Of 4,000 clusters; the standard deviation is 27.
+#[test]
+fn instances_of_equal_zones_are_as_likely() {
+    let room = resources(1 << 30, 1 << 30);
+    // One task in either zone makes them equal again.
+    let cluster = ["a", "a", "a", "b"].map(|zone| candidate(&room, zone));
+    let third = thirds(&Strategies::new(vec![Strategy::SpreadAttribute(ZONE.into())]), &cluster);
+    for candidate in 0..4 {
+        assert!((890..1110).contains(&times(&third, candidate)), "{candidate}: {}", times(&third, candidate));
+    }
+}
+
 /// What happens to a ranking that is kept.
 #[derive(Debug, Clone)]
 enum Event {
