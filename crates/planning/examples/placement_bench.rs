@@ -76,7 +76,7 @@ impl Cluster {
             remaining,
             zones: ZONES.into_iter().cycle().take(INSTANCES).collect(),
             group_tasks: vec![vec![0; INSTANCES]; SERVICES],
-            demands: sizes.map(|size| Demand { resources: demand(size), distinct_instance: false }).collect(),
+            demands: sizes.map(|size| Demand { resources: demand(size), ..Demand::default() }).collect(),
             rng,
         }
     }
@@ -85,7 +85,7 @@ impl Cluster {
         let mut spread = [None; STRATEGIES_MAX];
         spread[0] = Some(self.zones[instance]);
         let group_tasks = self.group_tasks[service][instance];
-        Candidate { remaining: &self.remaining[instance], group_tasks, addresses: None, refused: None, spread }
+        Candidate { remaining: &self.remaining[instance], addresses: 0, group_tasks, refused: None, spread }
     }
 
     fn candidates(&self, service: usize) -> Vec<Candidate<'_>> {

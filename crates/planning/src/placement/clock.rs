@@ -2,11 +2,12 @@
 
 use rand::{Rng, RngExt};
 
-/// Gives each candidate a moment to come; of equal candidates the one whose moment is first is chosen.
+/// Gives each of some equals a moment to come; the one whose moment is first is chosen.
 ///
 /// The waits are exponential: they have no memory, so that each time all who wait are as likely to be next, in proportion
 /// to their weight, also those that wait for long. (A number drawn anew for the chosen alone would favour it: the others are
-/// known to be higher than the lowest so far.)
+/// known to be higher than the lowest so far.) That holds among those who wait by the same clock: each rank has its own, and
+/// who comes to be of the rank waits from its moment on.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     now: f64,

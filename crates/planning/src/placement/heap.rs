@@ -18,19 +18,22 @@ impl<K> Default for Heap<K> {
 }
 
 impl<K: Copy + Ord> Heap<K> {
-    /// A new item.
-    pub fn push(&mut self, key: Option<K>) -> usize {
-        let item = self.keys.len();
+    /// A new item, not yet in the heap.
+    pub fn push(&mut self) -> usize {
         self.keys.push(None);
         self.places.push(0);
-        self.set(item, key);
-        item
+        self.keys.len() - 1
     }
 
     /// The item with the least key.
     pub fn first(&self) -> Option<(usize, K)> {
         let item = *self.items.first()?;
         self.keys[item].map(|key| (item, key))
+    }
+
+    /// The item's key, if it is in the heap now.
+    pub fn key(&self, item: usize) -> Option<K> {
+        self.keys[item]
     }
 
     /// Gives an item another key; without one it is not in the heap.

@@ -1,6 +1,6 @@
 //! Where tasks go, and which of them end first: container instances with room, in the order of a placement strategy.
 //!
-//! Property: a task is placed only where its CPU, memory, GPUs, host ports, slot and address fit beside what is reserved already,
+//! Property: a task is placed only where its CPU, memory, GPUs, host ports, address and slot fit beside what is reserved already,
 //! and where no constraint forbids it.
 //! Abstraction: a [`Ranking`] holds the candidates in the order in which they would be chosen. It looks at all of them once,
 //! then each decision, and each change from outside, costs the logarithm of their number.
@@ -35,10 +35,10 @@ pub use strategy::{Amount, STRATEGIES_MAX, Strategies, Strategy, ZONE};
 pub struct Candidate<'a> {
     /// What no task has reserved yet.
     pub remaining: &'a Resources,
+    /// How many addresses it has left for network interfaces of tasks.
+    pub addresses: usize,
     /// How many tasks of the same group run here. They count for the spread, whether or not the instance can be chosen.
     pub group_tasks: usize,
-    /// How many more tasks find an address here; `None` if such tasks need none.
-    pub addresses: Option<usize>,
     /// Why it cannot be chosen, whatever room it has.
     pub refused: Option<Lack>,
     /// Its values of the attributes that the strategies spread over: as many as [`Strategies::attributes`] names, in
@@ -69,6 +69,8 @@ pub struct Demand {
     pub resources: Resources,
     /// No other task of its group may be there (the constraint distinctInstance).
     pub distinct_instance: bool,
+    /// It takes an address for a network interface of its own.
+    pub network_interface: bool,
 }
 
 /// Places `count` tasks that each need `demand`.

@@ -2,10 +2,9 @@
 
 use rand::Rng;
 
-use super::clock::Clock;
 use super::room::Room;
 use super::strategy::{Amount, STRATEGIES_MAX, Strategies, Strategy};
-use super::tree::{Best, Key, Tree};
+use super::tree::{Best, Standing, Tree};
 use super::{Candidate, Demand, Lack, Placement};
 
 /// Places equal tasks one after the other: O(m) to make, O(log m) a task.
@@ -16,7 +15,6 @@ pub struct Ranking {
     demand: Demand,
     strategies: Strategies,
     rooms: Vec<Room>,
-    clock: Clock,
     tree: Tree,
 }
 
@@ -27,16 +25,15 @@ impl Ranking {
             demand: demand.clone(),
             strategies: strategies.clone(),
             rooms: Vec::with_capacity(candidates.len()),
-            clock: Clock::default(),
             tree: Tree::new(Best::FewestTasks, strategies.columns()),
         };
         for candidate in candidates {
             let room = ranking.room(candidate);
             ranking.rooms.push(room);
-            let key = ranking.key(&room, rng);
-            ranking.tree.push(&candidate.spread, room.group_tasks, key);
+            let standing = ranking.standing(&room);
+            ranking.tree.push(&candidate.spread, room.group_tasks, standing, rng);
         }
-        ranking.tree.settle();
+        ranking.tree.settle(rng);
         ranking
     }
 
@@ -44,11 +41,10 @@ impl Ranking {
     pub fn place(&mut self, count: usize, rng: &mut impl Rng) -> Placement {
         let mut chosen = Vec::new();
         while chosen.len() < count {
-            let Some((candidate, key)) = self.tree.first() else { break };
-            self.clock.reach(key.tie);
-            self.rooms[candidate].take(&self.demand.resources);
-            let key = self.key(&self.rooms[candidate], rng);
-            self.tree.change(candidate, 1, key);
+            let Some(candidate) = self.tree.choose() else { break };
+            self.rooms[candidate].take(&self.demand);
+            let standing = self.standing(&self.rooms[candidate]);
+            self.tree.change(candidate, 1, standing, rng);
             chosen.push(candidate);
         }
         let lacking = if chosen.len() < count { self.lacking() } else { Vec::new() };
@@ -60,8 +56,7 @@ impl Ranking {
         let room = self.room(now);
         let more = room.group_tasks - self.rooms[candidate].group_tasks;
         self.rooms[candidate] = room;
-        let key = self.key(&room, rng);
-        self.tree.change(candidate, more, key);
+        self.tree.change(candidate, more, self.standing(&room), rng);
     }
 
     fn lacking(&self) -> Vec<(usize, Lack)> {
@@ -78,7 +73,7 @@ impl Ranking {
         room
     }
 
-    fn key(&self, room: &Room, rng: &mut impl Rng) -> Option<Key> {
+    fn standing(&self, room: &Room) -> Option<Standing> {
         if room.lack(&self.demand).is_some() {
             return None;
         }
@@ -91,6 +86,6 @@ impl Ranking {
                 Strategy::SpreadAttribute(_) | Strategy::Random => 0,
             };
         }
-        Some(Key { rank, tie: self.clock.draw(1, rng) })
+        Some(Standing { rank, weight: 1 })
     }
 }

@@ -35,8 +35,13 @@ impl Resources {
         self.memory -= demand.memory;
         self.gpus -= demand.gpus;
         self.task_slots = self.task_slots.map(|slots| slots - 1);
-        self.tcp_ports.extend(&demand.tcp_ports);
-        self.udp_ports.extend(&demand.udp_ports);
+        self.take_ports(demand);
+    }
+
+    /// The host ports of `other` are in use.
+    pub fn take_ports(&mut self, other: &Self) {
+        self.tcp_ports.extend(&other.tcp_ports);
+        self.udp_ports.extend(&other.udp_ports);
     }
 
     /// Gives back what [`Self::reserve`] took.

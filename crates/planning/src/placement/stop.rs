@@ -2,10 +2,9 @@
 
 use rand::{Rng, RngExt};
 
-use super::clock::Clock;
 use super::resources::Resources;
 use super::strategy::{Amount, STRATEGIES_MAX, Strategies, Strategy};
-use super::tree::{Best, Key, Tree};
+use super::tree::{Best, Standing, Tree};
 use super::{Candidate, Demand};
 
 /// A task of the service.
@@ -37,20 +36,17 @@ pub fn select_to_stop(
             sites[task.candidate].stoppable.push(index);
         }
     }
-    let mut clock = Clock::default();
     let mut tree = Tree::new(Best::MostTasks, strategies.columns());
     for (candidate, site) in candidates.iter().zip(&sites) {
-        tree.push(&candidate.spread, site.tasks, site.key(strategies, &clock, rng));
+        tree.push(&candidate.spread, site.tasks, site.standing(strategies), rng);
     }
-    tree.settle();
+    tree.settle(rng);
     let mut stopped = Vec::with_capacity(count.min(tasks.len()));
     while stopped.len() < count {
-        let Some((candidate, key)) = tree.first() else { break };
-        clock.reach(key.tie);
+        let Some(candidate) = tree.choose() else { break };
         let site = &mut sites[candidate];
         stopped.push(site.stop(&demand.resources, rng));
-        let key = site.key(strategies, &clock, rng);
-        tree.change(candidate, -1, key);
+        tree.change(candidate, -1, site.standing(strategies), rng);
     }
     stopped
 }
@@ -77,7 +73,7 @@ impl Site {
         self.stoppable.swap_remove(any)
     }
 
-    fn key(&self, strategies: &Strategies, clock: &Clock, rng: &mut impl Rng) -> Option<Key> {
+    fn standing(&self, strategies: &Strategies) -> Option<Standing> {
         // A candidate is as likely as it has tasks: among equals each task is as likely as any other.
         let weight = u32::try_from(self.stoppable.len()).ok().filter(|weight| *weight > 0)?;
         let mut rank = [0; STRATEGIES_MAX];
@@ -89,6 +85,6 @@ impl Site {
                 Strategy::SpreadAttribute(_) | Strategy::Random => 0,
             };
         }
-        Some(Key { rank, tie: clock.draw(weight, rng) })
+        Some(Standing { rank, weight })
     }
 }

@@ -21,14 +21,14 @@ fn resources(cpu: i64, memory: i64) -> Resources {
 
 fn demand(cpu: i64, memory: i64, ports: &[u16]) -> Demand {
     let resources = Resources { tcp_ports: ports.iter().copied().collect(), ..resources(cpu, memory) };
-    Demand { resources, distinct_instance: false }
+    Demand { resources, ..Demand::default() }
 }
 
 /// In a zone, which is also the first attribute that any test spreads over.
 fn candidate<'a>(remaining: &'a Resources, zone: &'a str) -> Candidate<'a> {
     let mut spread = [None; STRATEGIES_MAX];
     spread[0] = Some(zone);
-    Candidate { remaining, group_tasks: 0, addresses: None, refused: None, spread }
+    Candidate { remaining, addresses: 0, group_tasks: 0, refused: None, spread }
 }
 
 fn times(chosen: &[usize], candidate: usize) -> usize {

@@ -7,4 +7,4 @@ pub mod table;
 mod tests;
 mod view;
 
-pub use reference::{DEFAULT_CLUSTER, active, name_of};
+pub use reference::{DEFAULT_CLUSTER, active, check_same, name_of};

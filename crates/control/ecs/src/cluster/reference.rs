@@ -19,6 +19,16 @@ pub fn name_of<'a>(scope: &Scope, reference: Option<&'a str>) -> Result<&'a str,
     name.ok_or_else(|| Error::invalid_parameter_exception(format!("Invalid cluster name: {reference}")))
 }
 
+/// Refuses the ARN of something in another cluster than the one that a call is about: there may be one of its name here too.
+pub fn check_same(cluster: &str, reference: &str) -> Result<(), Error> {
+    match Scope::cluster_in(reference).filter(|other| other != cluster) {
+        Some(other) => Err(Error::invalid_parameter_exception(format!(
+            "Invalid identifier: Identifier is for cluster {other}. Your cluster is {cluster}."
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The ACTIVE cluster that `reference` means, or ClusterNotFoundException.
 pub fn active(view: &Snapshot, scope: &Scope, reference: Option<&str>) -> Result<Arc<ClusterRow>, Error> {
     let row = view.get::<ClusterRow>(&scope.key(&[name_of(scope, reference)?]));

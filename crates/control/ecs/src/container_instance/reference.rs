@@ -7,6 +7,7 @@ use estiva_model::{Caller, Principal};
 use estiva_store::Snapshot;
 
 use super::table::{BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, key};
+use crate::cluster;
 use crate::error::invalid;
 use crate::scope::Scope;
 
@@ -19,6 +20,7 @@ pub(crate) fn find(
 ) -> Result<Option<Arc<ContainerInstanceRow>>, Error> {
     let id = scope.name_in("container-instance", reference).filter(|id| is_id(id));
     let id = id.ok_or_else(|| invalid(format!("Invalid container instance identifier: {reference}")))?;
+    cluster::check_same(cluster, reference)?;
     Ok(view.get::<ContainerInstanceRow>(&key(scope, cluster, id)))
 }
 

@@ -143,7 +143,9 @@ fn again(
     arn: &str,
     offer: &Offer,
 ) -> Result<ContainerInstanceRow, Error> {
-    let known = find(tx, scope, cluster, arn)?.filter(|row| row.status != ContainerInstanceStatus::Inactive);
+    // Also one of another cluster: its agent has been moved and has to register anew.
+    let known =
+        find(tx, scope, cluster, arn).ok().flatten().filter(|row| row.status != ContainerInstanceStatus::Inactive);
     let known = known.ok_or_else(|| Error::client_exception(format!("Container instance {arn} is not registered.")))?;
     authorise(caller, &known)?;
     let offered =

@@ -4,7 +4,7 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_planning::placement::Resources;
 use estiva_store::Tx;
 
-use super::table::ReservationRow;
+use super::table::{ContainerInstanceRow, ReservationRow};
 
 /// A task was placed: it takes what it needs and waits.
 pub(crate) fn reserve(tx: &mut Tx<'_>, instance: &str, demand: &Resources) {
@@ -19,6 +19,7 @@ pub(crate) fn moved(tx: &mut Tx<'_>, instance: &str, demand: &Resources, before:
     if count_of(before) == count_of(after) {
         return;
     }
+    let registered = tx.get::<ContainerInstanceRow>(instance).filter(|_| after == TaskStatus::Stopped);
     change(tx, instance, |row| {
         for (status, by) in [(before, -1), (after, 1)] {
             match count_of(status) {
@@ -29,6 +30,10 @@ pub(crate) fn moved(tx: &mut Tx<'_>, instance: &str, demand: &Resources, before:
         }
         if after == TaskStatus::Stopped {
             row.remaining.release(demand);
+            // Ports that the agent has come to keep for itself were not the task's to give back.
+            if let Some(registered) = registered {
+                row.remaining.take_ports(&registered.registered);
+            }
         }
     });
 }

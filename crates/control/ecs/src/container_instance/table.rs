@@ -195,6 +195,9 @@ pub struct AddressRow {
     pub task: String,
 }
 
+/// The addresses of a container instance that tasks hold.
+pub const BY_NODE: &str = "node";
+
 impl Row for AddressRow {
     const TABLE: &'static str = "network_addresses";
 
@@ -206,9 +209,6 @@ impl Row for AddressRow {
         vec![(BY_NODE, self.instance.clone())]
     }
 }
-
-/// The addresses that tasks hold on a container instance.
-pub const BY_NODE: &str = "node";
 
 /// The key of an address of a node.
 pub fn address_key(instance: &str, address: &str) -> String {

@@ -6,6 +6,7 @@ use estiva_api_ecs::Error;
 use estiva_store::Snapshot;
 
 use super::table::{ServiceRow, ServiceStatus};
+use crate::cluster;
 use crate::error::invalid;
 use crate::name;
 use crate::scope::Scope;
@@ -24,10 +25,7 @@ pub(crate) fn find(
     reference: &str,
 ) -> Result<Option<Arc<ServiceRow>>, Error> {
     let name = name_of(scope, reference)?;
-    // In another cluster it is another service, of which there may be one of that name here too.
-    if let Some(other) = Scope::cluster_in(reference).filter(|other| other != cluster) {
-        return Err(invalid(format!("Identifier is for cluster {other}. Your cluster is {cluster}.")));
-    }
+    cluster::check_same(cluster, reference)?;
     Ok(view.get::<ServiceRow>(&scope.key(&[cluster, name])))
 }
 

@@ -14,18 +14,20 @@ use crate::container_instance::table::{
 /// The most addresses of one node: a /16.
 const RANGE_MAX: u32 = 1 << 16;
 
-/// How many addresses the node has left for tasks.
-pub(super) fn left(view: &Snapshot, instance: &ContainerInstanceRow) -> usize {
+/// How many addresses the node has left.
+pub(super) fn addresses_left(view: &Snapshot, instance: &ContainerInstanceRow) -> usize {
+    let offered = instance.attribute(ENI_GATEWAY_ATTRIBUTE).and_then(|_| range(instance)).map_or(0, |(_, count)| count);
     let taken = view.index_count::<AddressRow>(BY_NODE, &instance.key());
-    range(instance).map_or(0, |(_, count)| usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(taken))
+    usize::try_from(offered).unwrap_or(usize::MAX).saturating_sub(taken)
 }
 
-/// The first address of the range, and how many there are.
+/// The first address that the node offers, as a number, and how many follow on it, itself included.
 fn range(instance: &ContainerInstanceRow) -> Option<(u32, u32)> {
     let (first, last) = instance.attribute(ENI_RANGE_ATTRIBUTE)?.split_once('-')?;
-    let (first, last): (Ipv4Addr, Ipv4Addr) = (first.parse().ok()?, last.parse().ok()?);
-    let count = u32::from(last).checked_sub(u32::from(first))?.checked_add(1)?;
-    (count <= RANGE_MAX).then_some((u32::from(first), count))
+    let number = |address: &str| address.parse::<Ipv4Addr>().ok().map(u32::from);
+    let (first, last) = (number(first)?, number(last)?);
+    let count = last.checked_sub(first)?.checked_add(1).filter(|count| *count <= RANGE_MAX)?;
+    Some((first, count))
 }
 
 /// Takes a free address of the node for a task; `None` if the node has none.

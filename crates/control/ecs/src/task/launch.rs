@@ -8,11 +8,12 @@ use estiva_api_ecs::types as api;
 use estiva_model::{Ambient, hex_id};
 use estiva_planning::lifecycle::{DesiredStatus, TaskState, TaskStatus};
 use estiva_planning::placement::Resources;
-use estiva_store::{Row, Tx};
+use estiva_store::{Row, Snapshot, Tx};
 
 use super::eni;
 use super::limit::Limits;
-use super::table::{TaskRow, TaskStatusRow};
+use super::overrides;
+use super::table::{BY_LIVE_GROUP, TaskRow, TaskStatusRow};
 use crate::container_instance::{
     self,
     table::{ContainerInstanceRow, EXTERNAL_ATTRIBUTE},
@@ -28,8 +29,9 @@ use crate::task_definition::unsupported;
 const STARTED_BY_CHARS_MAX: usize = 128;
 /// Characters of a group.
 pub(crate) const GROUP_CHARS_MAX: usize = 255;
-/// Characters of the overrides as JSON.
-const OVERRIDES_CHARS_MAX: usize = 8192;
+
+/// Why a task of a group that has as many as it may was not made.
+pub(super) const TOO_MANY: &str = "CONCURRENCY";
 
 /// Subnets and security groups of a network configuration.
 const SUBNETS_MAX: usize = 16;
@@ -100,8 +102,8 @@ impl Launch {
     ) -> Result<Self, Error> {
         let overrides = wishes.overrides.unwrap_or_default();
         let launch_type = wishes.launch_type.unwrap_or(api::LaunchType::Ec2);
-        check_overrides(&definition.definition, &overrides)?;
         check_compatibility(&definition.definition, launch_type)?;
+        overrides::check(&definition.definition, &overrides, launch_type)?;
         unsupported::check(&definition.definition)?;
         let subnet = subnet(&definition.definition, wishes.network.as_ref(), launch_type)?;
         let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
@@ -169,9 +171,15 @@ impl Launch {
         self.capacity == api::LaunchType::Fargate
     }
 
-    /// Whether each task needs an address of its node.
-    pub fn needs_address(&self) -> bool {
+    /// Whether each task has a network interface, and so an address of its instance.
+    pub fn has_network_interface(&self) -> bool {
         self.subnet.is_some()
+    }
+
+    /// How many more of the tasks' group may run now, if its number is limited.
+    pub fn allowed(&self, view: &Snapshot) -> Option<usize> {
+        let group = self.scope.key(&[&self.cluster, &self.group]);
+        self.limits.concurrency.map(|most| most.saturating_sub(view.index_count::<TaskRow>(BY_LIVE_GROUP, &group)))
     }
 
     /// Whether the instance is of the tasks' launch type: external instances are for EXTERNAL alone.
@@ -250,45 +258,6 @@ fn check_compatibility(definition: &api::TaskDefinition, launch_type: api::Launc
     Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())))
 }
 
-fn check_overrides(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<(), Error> {
-    if estiva_schema::json::to_vec(overrides).len() > OVERRIDES_CHARS_MAX {
-        return Err(invalid(format!("Container Overrides length must be at most {OVERRIDES_CHARS_MAX}")));
-    }
-    for (field, given) in [
-        ("ephemeralStorage", overrides.ephemeral_storage.is_some()),
-        ("inferenceAcceleratorOverrides", overrides.inference_accelerator_overrides.iter().flatten().next().is_some()),
-    ] {
-        if given {
-            return Err(invalid(format!("overrides.{field}: Estiva does not support it yet")));
-        }
-    }
-    let known =
-        |name: &str| definition.container_definitions.iter().flatten().any(|it| it.name.as_deref() == Some(name));
-    for container in overrides.container_overrides.iter().flatten() {
-        let name = container.name.as_deref().unwrap_or_default();
-        if !known(name) {
-            return Err(invalid(format!(
-                "Override for container named {name} is not a container in the TaskDefinition."
-            )));
-        }
-        let unsupported = [
-            ("environmentFiles", container.environment_files.iter().flatten().next().is_some()),
-            ("resourceRequirements", container.resource_requirements.iter().flatten().next().is_some()),
-        ];
-        if let Some((field, _)) = unsupported.iter().find(|(_, given)| *given) {
-            return Err(invalid(format!("overrides.containerOverrides.{field}: Estiva does not support it yet")));
-        }
-        for (field, value) in
-            [("cpu", container.cpu), ("memory", container.memory), ("memoryReservation", container.memory_reservation)]
-        {
-            if value.is_some_and(|value| value < 0) {
-                return Err(invalid(format!("overrides.containerOverrides.{field}: must not be negative")));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The first subnet that a task in network mode awsvpc names; other modes must not name any.
 fn subnet(
     definition: &api::TaskDefinition,
@@ -323,16 +292,7 @@ fn subnet(
 
 /// What a task takes of its container instance: the task's own limits, or else the sum over its containers.
 fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<Resources, Error> {
-    let number = |field: &str, overridden: &Option<String>, defined: &Option<String>| {
-        let text = overridden.as_ref().or(defined.as_ref());
-        let number = text.map(|text| text.parse::<i64>().ok().filter(|number| *number > 0));
-        match number {
-            Some(None) => Err(invalid(format!("overrides.{field}: must be a positive number"))),
-            other => Ok(other.flatten()),
-        }
-    };
-    let task_cpu = number("cpu", &overrides.cpu, &definition.cpu)?;
-    let task_memory = number("memory", &overrides.memory, &definition.memory)?;
+    let (task_cpu, task_memory) = overrides::task_sizes(definition, overrides)?;
     let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
     let (mut tcp_ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
     let host = definition.network_mode == Some(api::NetworkMode::Host);

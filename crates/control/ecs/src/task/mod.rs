@@ -12,6 +12,7 @@ pub(crate) mod launch;
 pub(crate) mod limit;
 pub mod list;
 mod node_report;
+mod overrides;
 pub(crate) mod placement;
 pub mod protection;
 pub(crate) mod reference;

@@ -1,10 +1,11 @@
-//! Where a task may go: the connected container instances of the cluster, or, for Fargate, of the scope.
+//! Where tasks go, and their making there: the connected container instances of the cluster, or, for Fargate, of the scope.
 
 use std::sync::Arc;
 
 use estiva_api_ecs::types as api;
-use estiva_planning::placement::{Candidate, Demand, Lack, STRATEGIES_MAX, Strategies, place};
-use estiva_store::{Row, Snapshot};
+use estiva_model::Ambient;
+use estiva_planning::placement::{Candidate, Demand, Lack, Ranking, STRATEGIES_MAX, Strategies, closest};
+use estiva_store::{Row, Snapshot, Tx};
 use rand::Rng;
 
 use super::constraint::Constraints;
@@ -17,47 +18,90 @@ use crate::container_instance::table::{
 };
 use crate::failure::failure;
 
-/// Where the tasks of a launch go, and why the rest of them goes nowhere.
-pub(crate) struct Placed {
-    /// One instance a placed task.
-    pub instances: Vec<Arc<ContainerInstanceRow>>,
-    /// If a task was not placed: why each instance could not take it.
-    pub lacking: Vec<(Arc<ContainerInstanceRow>, Lack)>,
+/// As ECS says it where Fargate has no room.
+const NO_FARGATE_CAPACITY: &str =
+    "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+
+/// Why each instance could not take a task.
+pub(crate) type Lacking = Vec<(Arc<ContainerInstanceRow>, Lack)>;
+
+/// The tasks of a launch that were made.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub tasks: Vec<Arc<TaskRow>>,
+    /// If a task was not made.
+    pub lacking: Lacking,
 }
 
-impl Placed {
-    /// What the answer to RunTask says of what was not placed.
-    pub fn failures(&self) -> impl Iterator<Item = api::Failure> {
-        self.lacking.iter().map(|(row, lack)| failure(row.arn(), lack.reason()))
-    }
-}
-
-/// Places `count` tasks. `None` if there is no instance at all.
-pub(crate) fn choose(
-    view: &Snapshot,
+/// Makes `count` tasks, as far as there is room for them. `None` if there is no instance at all.
+pub(crate) fn make(
+    tx: &mut Tx<'_>,
     launch: &Launch,
     constraints: &Constraints,
     strategies: &Strategies,
     count: usize,
-    rng: &mut impl Rng,
-) -> Option<Placed> {
-    let scope = &launch.scope;
-    let sites: Vec<_> = if launch.is_fargate() {
-        view.index(BY_FARGATE, &scope.key(&[])).map(|row| Site::new(view, launch, row)).collect()
-    } else {
-        let active = in_status(view, scope, &launch.cluster, ContainerInstanceStatus::Active);
-        active.map(|row| Site::new(view, launch, row)).collect()
-    };
+    ambient: &Ambient,
+) -> Option<Made> {
+    let rng = &mut ambient.rng();
+    let sites = sites(tx, launch);
     if sites.is_empty() {
         return None;
     }
-    let candidates: Vec<_> = sites.iter().map(|site| site.candidate(view, launch, constraints, strategies)).collect();
-    let placement = place(&demand(launch, constraints), count, strategies, &candidates, rng);
+    let mut ranking = rank(tx, launch, constraints, strategies, &sites, rng);
     let row = |index: usize| Arc::clone(&sites[index].row);
-    Some(Placed {
-        instances: placement.chosen.into_iter().map(row).collect(),
-        lacking: placement.lacking.into_iter().map(|(index, lack)| (row(index), lack)).collect(),
-    })
+    let mut made = Made::default();
+    while made.tasks.len() < count && made.lacking.is_empty() {
+        let placement = ranking.place(1, rng);
+        made.lacking.extend(placement.lacking.into_iter().map(|(index, lack)| (row(index), lack)));
+        for index in placement.chosen {
+            match launch.put(tx, &row(index), ambient) {
+                Some(task) => made.tasks.push(task),
+                None => made.lacking.push((row(index), Lack::NetworkInterface)),
+            }
+            // The next one may be kept from here by this one.
+            if constraints.look_at_tasks() {
+                let site = Site::new(tx, launch, row(index));
+                ranking.update(index, &site.candidate(tx, launch, constraints, strategies), rng);
+            }
+        }
+    }
+    Some(made)
+}
+
+/// The instances that tasks of the launch type could be on.
+fn sites(view: &Snapshot, launch: &Launch) -> Vec<Site> {
+    let site = |row| Site::new(view, launch, row);
+    if launch.is_fargate() {
+        return view.index(BY_FARGATE, &launch.scope.key(&[])).map(site).collect();
+    }
+    in_status(view, &launch.scope, &launch.cluster, ContainerInstanceStatus::Active).map(site).collect()
+}
+
+fn rank(
+    view: &Snapshot,
+    launch: &Launch,
+    constraints: &Constraints,
+    strategies: &Strategies,
+    sites: &[Site],
+    rng: &mut impl Rng,
+) -> Ranking {
+    let candidates: Vec<_> = sites.iter().map(|site| site.candidate(view, launch, constraints, strategies)).collect();
+    Ranking::new(&demand(launch, constraints), strategies, &candidates, rng)
+}
+
+/// What the answer to RunTask says of what was not placed: instance by instance, but of Fargate's capacity no more than that
+/// there is none.
+pub(super) fn failures(launch: &Launch, lacking: &Lacking) -> Vec<api::Failure> {
+    if !launch.is_fargate() {
+        return lacking.iter().map(|(row, lack)| failure(row.arn(), lack.reason())).collect();
+    }
+    let lacks: Vec<_> = lacking.iter().map(|(_, lack)| *lack).enumerate().collect();
+    let no_room = |(_, lack): (usize, Lack)| api::Failure {
+        arn: None,
+        reason: Some(NO_FARGATE_CAPACITY.to_owned()),
+        detail: Some(lack.reason().to_owned()),
+    };
+    closest(&lacks).map(no_room).into_iter().collect()
 }
 
 /// Why a task cannot be on the instance that its caller chose for it.
@@ -68,7 +112,11 @@ pub(crate) fn refusal(view: &Snapshot, launch: &Launch, row: Arc<ContainerInstan
 }
 
 fn demand(launch: &Launch, constraints: &Constraints) -> Demand {
-    Demand { resources: launch.demand.clone(), distinct_instance: constraints.distinct_instance }
+    Demand {
+        resources: launch.demand.clone(),
+        distinct_instance: constraints.distinct_instance,
+        network_interface: launch.has_network_interface(),
+    }
 }
 
 /// What keeps tasks of the launch from an instance, whatever room it has.
@@ -95,8 +143,8 @@ impl Standing {
     pub fn candidate(&self, strategies: &Strategies) -> Candidate<'_> {
         Candidate {
             remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
+            addresses: 0,
             group_tasks: 0,
-            addresses: None,
             refused: None,
             spread: spread(&self.row, strategies),
         }
@@ -118,6 +166,7 @@ struct Site {
     /// Absent once it is deregistered.
     reservation: Option<Arc<ReservationRow>>,
     connected: bool,
+    addresses: usize,
     group_tasks: usize,
 }
 
@@ -127,7 +176,9 @@ impl Site {
         Self {
             reservation: view.get(&key),
             connected: view.get::<ConnectionRow>(&key).is_some_and(|connection| connection.connected),
-            group_tasks: view.index_count::<TaskRow>(BY_PLACED_GROUP, &placed_group_value(&row, &launch.group)),
+            addresses: if launch.has_network_interface() { eni::addresses_left(view, &row) } else { 0 },
+            group_tasks: view
+                .index_count::<TaskRow>(BY_PLACED_GROUP, &placed_group_value(&key, &launch.cluster, &launch.group)),
             row,
         }
     }
@@ -141,8 +192,8 @@ impl Site {
     ) -> Candidate<'_> {
         Candidate {
             remaining: self.reservation.as_ref().map_or(&self.row.registered, |reservation| &reservation.remaining),
+            addresses: self.addresses,
             group_tasks: self.group_tasks,
-            addresses: launch.needs_address().then(|| eni::left(view, &self.row)),
             refused: self.refusal(view, launch, constraints),
             spread: spread(&self.row, strategies),
         }

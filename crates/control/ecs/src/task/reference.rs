@@ -7,6 +7,7 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Row, Snapshot};
 
 use super::table::{TaskRow, TaskStatusRow, key};
+use crate::cluster;
 use crate::error::invalid;
 use crate::scope::Scope;
 
@@ -17,7 +18,9 @@ pub(crate) fn find(
     cluster: &str,
     reference: &str,
 ) -> Result<Option<Arc<TaskRow>>, Error> {
-    Ok(view.get::<TaskRow>(&key(scope, cluster, id(scope, reference)?)))
+    let id = id(scope, reference)?;
+    cluster::check_same(cluster, reference)?;
+    Ok(view.get::<TaskRow>(&key(scope, cluster, id)))
 }
 
 /// The id in an id or ARN.

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_planning::placement::Lack;
 use estiva_schema::Request;
-use estiva_store::{Row, Snapshot};
+use estiva_store::Snapshot;
 
 use super::capacity::{self, Part};
 use super::client_token::ClientToken;
 use super::constraint::Constraints;
 use super::describe::to_api;
-use super::launch::{Launch, Wishes};
+use super::launch::{Launch, TOO_MANY, Wishes};
 use super::placement;
 use super::strategy;
-use super::table::{BY_LIVE_GROUP, TaskRow};
+use super::table::{KeptFailure, TaskRow};
 use crate::EcsService;
 use crate::cluster;
 use crate::error::{self, invalid};
@@ -44,8 +43,8 @@ pub(crate) async fn run(
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         if let Some(former) = token.as_ref().map(|token| token.former(tx)).transpose()?.flatten() {
-            let tasks: Vec<_> = former.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect();
-            return Ok((tasks, Vec::new()));
+            let tasks: Vec<_> = former.tasks.iter().filter_map(|key| tx.get::<TaskRow>(key)).collect();
+            return Ok((tasks, former.failures.iter().map(KeptFailure::to_api).collect()));
         }
         let definition = task_definition::reference::active(tx, &scope, &input.task_definition)?;
         let defined = definition.definition.placement_constraints.as_deref();
@@ -56,26 +55,19 @@ pub(crate) async fn run(
             check_fargate(&input, &part)?;
             let wishes = wishes(&input, &part);
             let launch = Launch::new(scope.clone(), cluster.name.clone(), Arc::clone(&definition), wishes)?;
-            let none = || invalid("No Container Instances were found in your cluster.");
-            let live = tx.index_count::<TaskRow>(BY_LIVE_GROUP, &scope.key(&[&cluster.name, &launch.group]));
-            let allowed =
-                launch.limits.concurrency.map_or(part.count, |most| most.saturating_sub(live).min(part.count));
-            failures.extend((allowed..part.count).map(|_| failure(definition.arn(), "CONCURRENCY")));
+            let allowed = launch.allowed(tx).map_or(part.count, |allowed| allowed.min(part.count));
+            failures.extend((allowed..part.count).map(|_| failure(definition.arn(), TOO_MANY)));
             if allowed == 0 {
                 continue;
             }
-            let placed = placement::choose(tx, &launch, &constraints, &strategies, allowed, &mut service.ambient.rng())
-                .ok_or_else(none)?;
-            failures.extend(placed.failures());
-            for instance in placed.instances {
-                match launch.put(tx, &instance, &service.ambient) {
-                    Some(task) => tasks.push(task),
-                    None => failures.push(failure(instance.arn(), Lack::NetworkInterface.reason())),
-                }
-            }
+            let made = placement::make(tx, &launch, &constraints, &strategies, allowed, &service.ambient);
+            let made = made.ok_or_else(|| nowhere(&launch))?;
+            failures.extend(placement::failures(&launch, &made.lacking));
+            tasks.extend(made.tasks);
         }
-        if let Some(token) = token {
-            tx.put(token.into_row(tasks.iter().map(|task| task.key()).collect()));
+        // What nothing came of may be tried again.
+        if let Some(token) = token.filter(|_| !tasks.is_empty()) {
+            tx.put(token.into_row(&tasks, &failures));
         }
         Ok::<_, Error>((tasks, failures))
     });
@@ -105,10 +97,21 @@ fn wishes(input: &api::RunTaskRequest, part: &Part) -> Wishes {
     }
 }
 
-/// Fargate chooses for itself.
+fn nowhere(launch: &Launch) -> Error {
+    if launch.is_fargate() {
+        return invalid("No Container Instances that offer Fargate capacity were found.");
+    }
+    invalid("No Container Instances were found in your cluster.")
+}
+
+/// Fargate chooses for itself, and has versions of its own.
 fn check_fargate(input: &api::RunTaskRequest, part: &Part) -> Result<(), Error> {
     let is_given =
         |count: Option<usize>| part.launch_type == api::LaunchType::Fargate && count.is_some_and(|it| it > 0);
+    if part.launch_type != api::LaunchType::Fargate && input.platform_version.as_ref().is_some_and(|it| !it.is_empty())
+    {
+        return Err(invalid("The platform version must be null when specifying an EC2 launch type."));
+    }
     if is_given(input.placement_constraints.as_ref().map(Vec::len)) {
         return Err(invalid("Placement constraints are not supported with FARGATE launch type."));
     }

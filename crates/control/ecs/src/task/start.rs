@@ -7,7 +7,7 @@ use estiva_api_ecs::types as api;
 use estiva_planning::placement::Lack;
 use estiva_schema::Request;
 
-use super::launch::{Launch, Wishes};
+use super::launch::{Launch, TOO_MANY, Wishes};
 use super::placement;
 use super::run::shown;
 use crate::EcsService;
@@ -58,6 +58,8 @@ pub(crate) async fn start(
             let launch = launch_on(&row)?;
             if let Some(lack) = placement::refusal(tx, &launch, Arc::clone(&row)) {
                 failures.push(failure(row.arn(), lack.reason()));
+            } else if launch.allowed(tx) == Some(0) {
+                failures.push(failure(row.arn(), TOO_MANY));
             } else {
                 match launch.put(tx, &row, &service.ambient) {
                     Some(task) => tasks.push(task),

@@ -10,7 +10,6 @@ use estiva_planning::placement::Resources;
 use estiva_store::Row;
 use serde::{Deserialize, Serialize};
 
-use crate::container_instance::table::ContainerInstanceRow;
 use crate::scope::Scope;
 use crate::tag::Tags;
 
@@ -138,7 +137,7 @@ pub const BY_STARTED_BY: &str = "started_by";
 pub const BY_GROUP: &str = "group";
 /// The tasks of a group in a cluster that have not ended.
 pub const BY_LIVE_GROUP: &str = "live_group";
-/// The tasks of a group that are to run on a container instance.
+/// The tasks of a group in a cluster that are to run on a container instance; on Fargate capacity tasks of several clusters meet.
 pub const BY_PLACED_GROUP: &str = "placed_group";
 /// All tasks that use a revision of a task definition.
 pub const BY_TASK_DEFINITION: &str = "task_definition";
@@ -168,7 +167,8 @@ impl Row for TaskRow {
             ),
         ];
         if self.desired_status == DesiredStatus::Running {
-            indexes.push((BY_PLACED_GROUP, format!("{}/{}", self.container_instance_key(), self.group)));
+            let value = placed_group_value(&self.container_instance_key(), &self.cluster, &self.group);
+            indexes.push((BY_PLACED_GROUP, value));
         }
         if let Some(started_by) = &self.started_by {
             indexes.push((BY_STARTED_BY, scope.key(&[&self.cluster, started_by])));
@@ -286,8 +286,8 @@ impl TaskRow {
 }
 
 /// The value of [`BY_PLACED_GROUP`].
-pub fn placed_group_value(instance: &ContainerInstanceRow, group: &str) -> String {
-    format!("{}/{group}", instance.key())
+pub fn placed_group_value(instance: &str, cluster: &str, group: &str) -> String {
+    format!("{instance}/{cluster}/{group}")
 }
 
 /// What a client token was used for, so that a repeated call answers as the first did.
@@ -303,8 +303,31 @@ pub struct ClientTokenRow {
     pub request_digest: String,
     /// The keys of the tasks that the first call made.
     pub tasks: Vec<String>,
+    /// What the first call said of those that it did not make.
+    #[serde(default)]
+    pub failures: Vec<KeptFailure>,
     /// When the first call was made.
     pub created_at: Timestamp,
+}
+
+/// One of the `failures[]` of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptFailure {
+    arn: Option<String>,
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
+impl KeptFailure {
+    /// To be kept.
+    pub fn of(failure: &api::Failure) -> Self {
+        Self { arn: failure.arn.clone(), reason: failure.reason.clone(), detail: failure.detail.clone() }
+    }
+
+    /// As it was.
+    pub fn to_api(&self) -> api::Failure {
+        api::Failure { arn: self.arn.clone(), reason: self.reason.clone(), detail: self.detail.clone() }
+    }
 }
 
 impl Row for ClientTokenRow {

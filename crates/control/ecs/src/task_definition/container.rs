@@ -60,7 +60,7 @@ fn check_one(place: usize, container: &api::ContainerDefinition, around: &Surrou
     if container.image.as_deref().unwrap_or_default().is_empty() {
         return Err(field_error(place, "image", "Container.image should not be null or empty."));
     }
-    check_sizes(container, around).map_err(|text| {
+    check_sizes(container, around.task_memory).map_err(|text| {
         let name = container.name.as_deref().unwrap_or_default();
         Error::client_exception(format!("Invalid setting for container '{name}'. {text}"))
     })?;
@@ -71,12 +71,9 @@ fn check_one(place: usize, container: &api::ContainerDefinition, around: &Surrou
     {
         return Err(field_error(place, "workingDirectory", "must be an absolute path"));
     }
-    for entry in container.environment.iter().flatten() {
-        let name = entry.name.as_deref().unwrap_or_default();
-        if name.is_empty() || name.contains(['=', '\0']) || entry.value.as_deref().unwrap_or_default().contains('\0') {
-            let text = "a name must not be empty nor hold '=', and nothing a NUL character";
-            return Err(field_error(place, "environment", text));
-        }
+    if !is_legal_environment(container.environment.as_deref().unwrap_or_default()) {
+        let text = "a name must not be empty nor hold '=', and nothing a NUL character";
+        return Err(field_error(place, "environment", text));
     }
     if let Some(policy) = &container.restart_policy {
         check_restart_policy(policy).map_err(|text| field_error(place, "restartPolicy", text))?;
@@ -99,7 +96,17 @@ fn check_one(place: usize, container: &api::ContainerDefinition, around: &Surrou
     container.log_configuration.as_ref().map_or(Ok(()), |configuration| logging::check(place, configuration))
 }
 
-fn check_sizes(container: &api::ContainerDefinition, around: &Surroundings) -> Result<(), String> {
+/// Whether a program can be given these variables.
+pub(crate) fn is_legal_environment(entries: &[api::KeyValuePair]) -> bool {
+    entries.iter().all(|entry| {
+        let name = entry.name.as_deref().unwrap_or_default();
+        let value = entry.value.as_deref().unwrap_or_default();
+        !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+    })
+}
+
+/// Checks what a container asks for against the memory of its task, if that has a limit of its own.
+pub(crate) fn check_sizes(container: &api::ContainerDefinition, task_memory: Option<i64>) -> Result<(), String> {
     for (name, value, least) in [
         ("cpu", container.cpu, 0),
         ("memory", container.memory, MEMORY_MIN),
@@ -109,7 +116,7 @@ fn check_sizes(container: &api::ContainerDefinition, around: &Surroundings) -> R
             return Err(format!("{name} must be at least {least}."));
         }
     }
-    match (container.memory, container.memory_reservation, around.task_memory) {
+    match (container.memory, container.memory_reservation, task_memory) {
         (None, None, None) => Err("At least one of 'memory' or 'memoryReservation' must be specified.".to_owned()),
         (Some(memory), Some(reservation), _) if reservation > memory => {
             Err("The 'memoryReservation' must be less than or equal to 'memory'.".to_owned())

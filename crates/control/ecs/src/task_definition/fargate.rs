@@ -26,7 +26,7 @@ pub(super) fn check(definition: &api::TaskDefinition, cpu: Option<i64>, memory: 
     let (Some(cpu), Some(memory)) = (cpu, memory) else {
         return Err("Fargate requires task definition to have 'cpu' and 'memory'.".to_owned());
     };
-    if !is_size(cpu, memory) {
+    if !is_size((cpu, memory)) {
         return Err("No Fargate configuration exists for given values.".to_owned());
     }
     check_task(definition)?;
@@ -38,7 +38,8 @@ pub(super) fn check(definition: &api::TaskDefinition, cpu: Option<i64>, memory: 
     Ok(())
 }
 
-fn is_size(cpu: i64, memory: i64) -> bool {
+/// Whether Fargate has the size: CPU units, and MiB of memory.
+pub(crate) fn is_size((cpu, memory): (i64, i64)) -> bool {
     let regular = |(units, from, to, step): &(i64, i64, i64, i64)| {
         cpu == *units && (*from..=*to).contains(&memory) && (memory - from) % step == 0
     };
@@ -115,10 +116,10 @@ mod tests {
     #[test]
     fn only_fargates_sizes_are_fargates() {
         for (cpu, memory) in [(256, 512), (256, 2048), (512, 3072), (4096, 30_720), (8192, 20_480), (16_384, 122_880)] {
-            assert!(is_size(cpu, memory), "{cpu} {memory}");
+            assert!(is_size((cpu, memory)), "{cpu} {memory}");
         }
         for (cpu, memory) in [(256, 3072), (512, 512), (1024, 1024), (4096, 31_744), (8192, 17_408), (300, 512)] {
-            assert!(!is_size(cpu, memory), "{cpu} {memory}");
+            assert!(!is_size((cpu, memory)), "{cpu} {memory}");
         }
     }
 }

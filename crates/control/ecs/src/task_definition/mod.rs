@@ -21,3 +21,6 @@ pub mod table;
 mod tests;
 pub(crate) mod unsupported;
 mod volume;
+
+pub(crate) use container::{check_sizes as check_container_sizes, is_legal_environment};
+pub(crate) use fargate::is_size as is_fargate_size;

@@ -14,10 +14,11 @@ fn each_instance_says_what_it_lacks() {
     let refused = Candidate { refused: Some(Lack::Agent), ..candidate(&plain, "a") };
     let nowhere = Candidate { spread: [None; STRATEGIES_MAX], ..candidate(&plain, "a") };
     let others = [&slow, &small, &taken, &plain, &full].map(|it| candidate(it, "a"));
-    let mute = Candidate { addresses: Some(0), ..candidate(&rich, "a") };
+    let mute = Candidate { addresses: 0, ..candidate(&rich, "a") };
     let cluster: Vec<_> = others.into_iter().chain([refused, nowhere, mute]).collect();
     let mut demand = demand(128, 128, &[80]);
     demand.resources.gpus = 1;
+    demand.network_interface = true;
     let placement = place(&demand, 1, &Strategies::default(), &cluster, &mut rng());
     assert!(placement.chosen.is_empty());
     let expected = [
@@ -31,6 +32,17 @@ fn each_instance_says_what_it_lacks() {
         Lack::NetworkInterface,
     ];
     assert_eq!(placement.lacking, expected.into_iter().enumerate().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_an_instance_has_less_than_none_of_is_nothing_to_those_who_need_none() {
+    let short = Resources { gpus: -1, ..resources(-10, 100) };
+    let lack = |cpu: i64, gpus: i64| {
+        let mut demand = demand(cpu, 10, &[]);
+        demand.resources.gpus = gpus;
+        candidate(&short, "a").lack(&demand)
+    };
+    assert_eq!((lack(0, 0), lack(1, 0), lack(0, 1)), (None, Some(Lack::Cpu), Some(Lack::Gpu)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::*;
 pub struct Host {
     pub remaining: Resources,
     pub group_tasks: usize,
-    pub addresses: Option<usize>,
+    addresses: usize,
     refused: Option<Lack>,
     /// Of `rack`, `row` and the zone.
     values: [Option<&'static str>; 3],
@@ -43,8 +43,8 @@ impl Model {
         for (value, name) in spread.iter_mut().zip(self.strategies().attributes()) {
             *value = host.value(name);
         }
-        let Host { group_tasks, addresses, refused, .. } = *host;
-        Candidate { remaining: &host.remaining, group_tasks, addresses, refused, spread }
+        let Host { remaining, group_tasks, addresses, refused, .. } = host;
+        Candidate { remaining, addresses: *addresses, group_tasks: *group_tasks, refused: *refused, spread }
     }
 
     /// What decides, the default written out.
@@ -77,20 +77,20 @@ impl Model {
             host.refused
         } else if self.strategies().attributes().any(|name| host.value(name).is_none()) {
             Some(Lack::Attribute)
-        } else if left.cpu < needed.cpu {
+        } else if needed.cpu > 0 && left.cpu < needed.cpu {
             Some(Lack::Cpu)
-        } else if left.memory < needed.memory {
+        } else if needed.memory > 0 && left.memory < needed.memory {
             Some(Lack::Memory)
         } else if takes(&left.tcp_ports, &needed.tcp_ports) || takes(&left.udp_ports, &needed.udp_ports) {
             Some(Lack::Ports)
-        } else if left.gpus < needed.gpus {
+        } else if needed.gpus > 0 && left.gpus < needed.gpus {
             Some(Lack::Gpu)
         } else if left.task_slots == Some(0) {
             Some(Lack::TaskSlots)
-        } else if host.addresses == Some(0) {
-            Some(Lack::NetworkInterface)
+        } else if self.demand.distinct_instance && host.group_tasks > 0 {
+            Some(Lack::DistinctInstance)
         } else {
-            (self.demand.distinct_instance && host.group_tasks > 0).then_some(Lack::DistinctInstance)
+            (self.demand.network_interface && host.addresses == 0).then_some(Lack::NetworkInterface)
         }
     }
 
@@ -103,8 +103,7 @@ impl Model {
             prop_assert_eq!(best, Some(rank(&self.hosts[*chosen])), "none is better");
             self.hosts[*chosen].remaining.reserve(&self.demand.resources);
             self.hosts[*chosen].group_tasks += 1;
-            let addresses = self.hosts[*chosen].addresses;
-            self.hosts[*chosen].addresses = addresses.map(|left| left - 1);
+            self.hosts[*chosen].addresses -= usize::from(self.demand.network_interface);
         }
         let lack = |(index, host)| self.lack(host).map(|lack| (index, lack));
         let lacking: Vec<_> = self.hosts.iter().enumerate().filter_map(lack).collect();
@@ -132,7 +131,7 @@ pub fn models() -> impl Generate<Value = Model> {
 
 pub fn remainings() -> impl Generate<Value = Resources> {
     let ports = || proptest::collection::btree_set(80..82_u16, 0..2);
-    (0..6_i64, 0..6_i64, ports(), ports(), 0..3_i64, proptest::option::of(0..5_i64)).prop_map(
+    (-1..6_i64, -1..6_i64, ports(), ports(), -1..3_i64, proptest::option::of(0..5_i64)).prop_map(
         |(cpu, memory, tcp_ports, udp_ports, gpus, task_slots)| Resources {
             cpu: cpu * 100,
             memory: memory * 100,
@@ -147,8 +146,7 @@ pub fn remainings() -> impl Generate<Value = Resources> {
 fn hosts() -> impl Generate<Value = Host> {
     let value = || proptest::option::weighted(0.95, prop_oneof![Just("x"), Just("y"), Just("z")]);
     let refused = proptest::option::weighted(0.1, prop_oneof![Just(Lack::Agent), Just(Lack::MemberOf)]);
-    let addresses = proptest::option::weighted(0.2, 0..3_usize);
-    (remainings(), 0..4_usize, addresses, refused, [value(), value(), value()]).prop_map(
+    (remainings(), 0..4_usize, 0..4_usize, refused, [value(), value(), value()]).prop_map(
         |(remaining, group_tasks, addresses, refused, values)| Host {
             remaining,
             group_tasks,
@@ -162,15 +160,18 @@ fn hosts() -> impl Generate<Value = Host> {
 fn demands() -> impl Generate<Value = Demand> {
     let ports = || proptest::collection::btree_set(80..82_u16, 0..=1);
     let sizes = (0..3_i64, 0..3_i64, 0..2_i64);
-    (sizes, proptest::bool::weighted(0.2), ports(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.2))
-        .prop_map(|((cpu, memory, gpus), has_ports, ports, has_gpus, distinct_instance)| Demand {
+    let rarely = || proptest::bool::weighted(0.2);
+    (sizes, rarely(), ports(), rarely(), rarely(), rarely()).prop_map(
+        |((cpu, memory, gpus), has_ports, ports, has_gpus, distinct_instance, network_interface)| Demand {
             resources: Resources {
                 tcp_ports: if has_ports { ports } else { BTreeSet::default() },
                 gpus: if has_gpus { gpus } else { 0 },
                 ..resources(cpu * 60, memory * 60)
             },
             distinct_instance,
-        })
+            network_interface,
+        },
+    )
 }
 
 fn strategies() -> impl Generate<Value = Strategy> {

@@ -19,15 +19,6 @@ fn a_distinct_instance_has_no_other_task_of_the_group() {
 }
 
 #[test]
-fn tasks_that_need_addresses_go_where_there_are_any() {
-    let room = resources(4096, 4096);
-    let with = |addresses| Candidate { addresses: Some(addresses), ..candidate(&room, "a") };
-    let placement = place(&demand(1, 1, &[]), 4, &Strategies::default(), &[with(0), with(1), with(2)], &mut rng());
-    assert_eq!([0, 1, 2].map(|it| times(&placement.chosen, it)), [0, 1, 2]);
-    assert!(placement.lacking.iter().all(|(_, lack)| *lack == Lack::NetworkInterface), "{:?}", placement.lacking);
-}
-
-#[test]
 fn tasks_spread_over_zones_and_then_over_instances() {
     let room = resources(4096, 4096);
     let cluster = ["a", "a", "b"].map(|zone| candidate(&room, zone));
@@ -75,6 +66,39 @@ fn random_is_even() {
     }
     let repeated = chosen.windows(2).filter(|pair| pair[0] == pair[1]).count();
     assert!((890..1110).contains(&repeated), "the last one is as likely as the others: {repeated}");
+}
+
+/// Where the third task goes, each of 4,000 times.
+fn thirds(strategies: &Strategies, cluster: &[Candidate<'_>]) -> Vec<usize> {
+    let third = |seed: u64| {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        place(&demand(1, 1, &[]), 3, strategies, cluster, &mut rng).chosen[2]
+    };
+    (0..4000).map(third).collect()
+}
+
+/// Of 4,000 clusters; the standard deviation is 27.
+#[test]
+fn those_that_come_to_be_equal_are_as_likely() {
+    let room = resources(1 << 30, 1 << 30);
+    // The first two tasks make all four equal.
+    let cluster = [0, 0, 1, 1].map(|group_tasks| Candidate { group_tasks, ..candidate(&room, "a") });
+    let third = thirds(&Strategies::new(vec![Strategy::SpreadInstance]), &cluster);
+    for candidate in 0..4 {
+        assert!((890..1110).contains(&times(&third, candidate)), "{candidate}: {}", times(&third, candidate));
+    }
+}
+
+/// Of 4,000 clusters; the standard deviation is 27.
+#[test]
+fn instances_of_equal_zones_are_as_likely() {
+    let room = resources(1 << 30, 1 << 30);
+    // One task in either zone makes them equal again.
+    let cluster = ["a", "a", "a", "b"].map(|zone| candidate(&room, zone));
+    let third = thirds(&Strategies::new(vec![Strategy::SpreadAttribute(ZONE.into())]), &cluster);
+    for candidate in 0..4 {
+        assert!((890..1110).contains(&times(&third, candidate)), "{candidate}: {}", times(&third, candidate));
+    }
 }
 
 /// What happens to a ranking that is kept.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, owner, reasons, refusal, text};
+use super::bench::{Bench, merged, owner, reasons, refusal, text};
 
 async fn listed(bench: &Bench, input: Value) -> Vec<String> {
     let answer = bench.list_container_instances(&owner(), input).await.unwrap();
@@ -94,4 +94,29 @@ async fn pages_hold_each_instance_once() {
         }
     }
     assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn what_is_of_another_cluster_is_not_looked_for_here() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    bench.create_cluster(&owner(), json!({ "clusterName": "other" })).await.unwrap();
+    let task = bench.run("web").await;
+    let instance = text(&bench.task(&task).await["containerInstanceArn"]);
+    let there = |more| merged(json!({ "cluster": "other" }), more);
+    let attribute = json!([{ "name": "rack", "value": "1", "targetId": instance }]);
+    let start = json!({ "taskDefinition": "web", "containerInstances": [instance] });
+    let drain = json!({ "containerInstances": [instance], "status": "DRAINING" });
+    for answer in [
+        bench.describe_tasks(&owner(), there(json!({ "tasks": [task] }))).await,
+        bench.stop_task(&owner(), there(json!({ "task": task }))).await,
+        bench.list_tasks(&owner(), there(json!({ "containerInstance": instance }))).await,
+        bench.start_task(&owner(), there(start)).await,
+        bench.describe_container_instances(&owner(), there(json!({ "containerInstances": [instance] }))).await,
+        bench.update_container_instances_state(&owner(), there(drain)).await,
+        bench.deregister_container_instance(&owner(), there(json!({ "containerInstance": instance }))).await,
+        bench.put_attributes(&owner(), there(json!({ "attributes": attribute }))).await,
+    ] {
+        let expected = "Invalid identifier: Identifier is for cluster default. Your cluster is other.";
+        assert_eq!(refusal(answer), format!("InvalidParameterException: {expected}"));
+    }
 }

@@ -188,12 +188,11 @@ fn start_task(
     let launch = Launch::new(service.scope.clone(), service.cluster.clone(), definition, wishes);
     let launch = launch.map_err(|error| error.to_string())?;
     let (constraints, strategies) = (Constraints::default(), Strategies::default());
-    let placed = placement::choose(tx, &launch, &constraints, &strategies, 1, &mut ambient.rng());
-    let placed = placed.ok_or("there is no container instance for its task")?;
-    let instance = placed.instances.first().ok_or_else(|| {
-        let reasons: Vec<&str> = placed.lacking.iter().map(|(_, lack)| lack.reason()).collect();
+    let made = placement::make(tx, &launch, &constraints, &strategies, 1, ambient);
+    let made = made.ok_or("there is no container instance for its task")?;
+    let task = made.tasks.first().ok_or_else(|| {
+        let reasons: Vec<&str> = made.lacking.iter().map(|(_, lack)| lack.reason()).collect();
         format!("no container instance has room for its task: {}", reasons.join(", "))
     })?;
-    let task = launch.put(tx, instance, ambient).ok_or("its task found no address")?;
     Ok(task.key())
 }

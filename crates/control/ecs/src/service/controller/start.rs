@@ -21,7 +21,7 @@ use crate::service::rollout_table::RolloutRow;
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::constraint::Constraints;
 use crate::task::launch::{Launch, OfService, Wishes};
-use crate::task::placement::{self, Placed};
+use crate::task::placement::{self, Lacking};
 use crate::task::strategy;
 use crate::task::table::{BY_STARTED_BY, TaskRow};
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
@@ -101,26 +101,17 @@ fn place(
     constraints.distinct_instance |= service.is_daemon;
     let strategies = strategy::parse(service.settings.placement_strategy.as_deref())?;
     let mut started = Started { ids: Vec::new(), why_not: None };
-    let mut rng = ambient.rng();
     for (provider, count) in parts(tx, service, revision, &what.deployment, what.count) {
         let launch = launch(service, &definition, Some(revision), &what.deployment, revision.launch_type())?;
         let launch = launch.of_provider(provider);
-        let placed = placement::choose(tx, &launch, &constraints, &strategies, count, &mut rng);
-        let Some(placed) = placed else {
+        let Some(made) = placement::make(tx, &launch, &constraints, &strategies, count, ambient) else {
             started.why_not = Some(no_instances());
             continue;
         };
-        if !placed.lacking.is_empty() {
-            started.why_not = Some(why_not(&placed));
+        if !made.lacking.is_empty() {
+            started.why_not = Some(why_not(&made.lacking));
         }
-        for instance in placed.instances {
-            if let Some(task) = launch.put(tx, &instance, ambient) {
-                started.ids.push(task.id.clone());
-            } else {
-                let lacking = vec![(instance, Lack::NetworkInterface)];
-                started.why_not = Some(why_not(&Placed { instances: Vec::new(), lacking }));
-            }
-        }
+        started.ids.extend(made.tasks.iter().map(|task| task.id.clone()));
     }
     Ok(started)
 }
@@ -168,10 +159,10 @@ fn no_instances() -> String {
 }
 
 /// ECS names the closest match; here what the others lack is counted too.
-fn why_not(placed: &Placed) -> String {
-    let lacks: Vec<(usize, Lack)> = placed.lacking.iter().map(|(_, lack)| *lack).enumerate().collect();
+fn why_not(lacking: &Lacking) -> String {
+    let lacks: Vec<(usize, Lack)> = lacking.iter().map(|(_, lack)| *lack).enumerate().collect();
     let Some((index, lack)) = planning::closest(&lacks) else { return no_instances() };
-    let closest = &placed.lacking[index].0;
+    let closest = &lacking[index].0;
     let mut counts: BTreeMap<Lack, usize> = BTreeMap::new();
     for (_, lack) in &lacks {
         *counts.entry(*lack).or_default() += 1;

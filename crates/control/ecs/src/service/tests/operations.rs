@@ -162,7 +162,8 @@ async fn an_arn_of_another_cluster_means_no_service_of_this_one() {
         bench.list_tasks(&owner(), json!({ "serviceName": other })).await,
     ] {
         let told = refusal(answer);
-        assert_eq!(told, "InvalidParameterException: Identifier is for cluster other. Your cluster is default.");
+        let expected = "Invalid identifier: Identifier is for cluster other. Your cluster is default.";
+        assert_eq!(told, format!("InvalidParameterException: {expected}"));
     }
     assert_eq!(bench.everything(), left);
     for (cluster, service) in [("other", other), ("default", "arn:aws:ecs:us-east-1:000000000000:service/s")] {

@@ -79,7 +79,7 @@ async fn requests_that_cannot_be_met_are_refused() {
             "Override for container named other is not a container in the TaskDefinition.",
         ),
         (overrides(json!({ "name": "app", "command": ["x".repeat(8192)] })), "Container Overrides length"),
-        (overrides(json!({ "name": "app", "memory": -1 })), "memory: must not be negative"),
+        (overrides(json!({ "name": "app", "memory": -1 })), "memory must be at least 4."),
         (json!({ "overrides": { "cpu": "lots" } }), "overrides.cpu"),
         (json!({ "launchType": "FARGATE" }), "Task definition does not support launch_type FARGATE."),
         (
@@ -127,4 +127,37 @@ async fn start_task_takes_the_instances_that_are_named() {
     let many = json!({ "taskDefinition": "web", "containerInstances": vec![unknown; 11] });
     let refused = refusal(bench.start_task(&owner(), many).await);
     assert_eq!(refused, "InvalidParameterException: Container instances cannot have more than 10 elements.");
+}
+
+#[tokio::test]
+async fn overrides_keep_to_what_a_definition_keeps_to() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    bench.define("soft", json!({ "memory": 100, "memoryReservation": 50 }), json!({})).await;
+    bench.define("limited", json!({ "memory": 100 }), json!({ "memory": "200", "cpu": "256" })).await;
+    let app = |more: serde_json::Value| json!([merged(json!({ "name": "app" }), more)]);
+    for (definition, containers, expected) in [
+        ("web", app(json!({ "memory": 0 })), "memory must be at least 4."),
+        ("web", app(json!({ "memoryReservation": 3 })), "memoryReservation must be at least 4."),
+        ("web", app(json!({ "memoryReservation": 101 })), "must be less than or equal to 'memory'."),
+        ("soft", app(json!({ "memory": 40 })), "must be less than or equal to 'memory'."),
+        ("limited", app(json!({ "memory": 201 })), "must not be more than the task's."),
+        ("web", json!([{ "name": "app", "cpu": 1 }, { "name": "app", "cpu": 2 }]), "app is given twice"),
+        ("web", app(json!({ "environment": [{ "name": "A=B", "value": "" }] })), "environment"),
+        ("web", app(json!({ "environment": [{ "name": "A", "value": "\0" }] })), "environment"),
+    ] {
+        let input = json!({ "taskDefinition": definition, "overrides": { "containerOverrides": containers } });
+        let refused = refusal(bench.run_task(&owner(), input.clone()).await);
+        assert!(refused.starts_with("InvalidParameterException") && refused.contains(expected), "{input}: {refused}");
+    }
+    let smaller = json!({ "taskDefinition": "limited", "overrides": { "memory": "99" } });
+    let refused = refusal(bench.run_task(&owner(), smaller).await);
+    assert!(refused.contains("must not be more than the task's."), "{refused}");
+    // The task's own memory makes room for the container's; and what is counted are characters.
+    let more = json!({ "memory": "300", "containerOverrides": app(json!({ "memory": 201 })) });
+    let long =
+        json!({ "containerOverrides": app(json!({ "environment": [{ "name": "A", "value": "é".repeat(8000) }] })) });
+    for (definition, overrides) in [("limited", more), ("web", long)] {
+        let input = json!({ "taskDefinition": definition, "overrides": overrides });
+        assert_eq!(bench.run_task(&owner(), input).await.unwrap()["failures"], json!([]), "{definition}");
+    }
 }

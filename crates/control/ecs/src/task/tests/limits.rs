@@ -58,3 +58,14 @@ async fn limits_that_make_no_sense_are_refused() {
         assert!(refused.starts_with("InvalidParameterException") && refused.contains(key), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn start_task_starts_no_more_than_may_run() {
+    let bench = Bench::with_nodes(&[]).await;
+    let (a, b) = (bench.join("a", json!({})).await, bench.join("b", json!({})).await);
+    bench.define("one", json!({ "memory": 10 }), tags("estiva:concurrency", "1")).await;
+    let input = json!({ "taskDefinition": "one", "containerInstances": [a, b] });
+    let answer = bench.start_task(&owner(), input).await.unwrap();
+    assert_eq!(answer["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["failures"], json!([{ "arn": b, "reason": "CONCURRENCY" }]));
+}

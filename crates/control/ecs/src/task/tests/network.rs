@@ -56,18 +56,6 @@ async fn each_task_has_an_address_of_its_own_until_it_stopped() {
 }
 
 #[tokio::test]
-async fn a_task_goes_where_there_is_an_address_left() {
-    let bench = with_vpc_task().await;
-    let small = json!({ "overrides": { "cpu": "10", "memory": "10" } });
-    bench.join("a", json!({})).await;
-    run(&bench, merged(small.clone(), json!({ "count": 2 }))).await.unwrap();
-    let free = bench.join("b", json!({})).await;
-    let binpack = json!({ "placementStrategy": [{ "type": "binpack", "field": "memory" }] });
-    let answer = run(&bench, merged(small, binpack)).await.unwrap();
-    assert_eq!((answer["tasks"][0]["containerInstanceArn"].as_str(), reasons(&answer)), (Some(&*free), vec![]));
-}
-
-#[tokio::test]
 async fn awsvpc_needs_a_network_configuration_and_a_node_with_addresses() {
     let bench = with_vpc_task().await;
     bench.join("a", json!({ "attributes": [{ "name": "ecs.capability.task-eni" }, { "name": "ecs.capability.task-cpu-mem-limit" }] })).await;
@@ -151,4 +139,84 @@ async fn fargate_tasks_go_to_capacity_of_any_cluster_and_do_not_show_it() {
     let arn = text(&task["taskArn"]);
     bench.report("f", &arn, json!({ "cluster": "capacity", "status": "RUNNING" })).await.unwrap();
     assert_eq!(bench.task(&arn).await["lastStatus"], "RUNNING");
+}
+
+#[tokio::test]
+async fn tasks_go_where_there_are_addresses_left() {
+    let bench = with_vpc_task().await;
+    let a = bench.join("a", json!({})).await;
+    let without = json!([{ "name": "ecs.capability.task-eni" }, { "name": "ecs.capability.task-cpu-mem-limit" }]);
+    bench.join("b", json!({ "attributes": without })).await;
+    let small = json!({ "overrides": { "cpu": "10", "memory": "10" } });
+    for _ in 0..2 {
+        let answer = run(&bench, small.clone()).await.unwrap();
+        assert_eq!(answer["failures"], json!([]));
+        assert_eq!(answer["tasks"][0]["containerInstanceArn"], a);
+    }
+    assert_eq!(reasons(&run(&bench, small).await.unwrap()), ["RESOURCE:ENI"; 2]);
+}
+
+/// With room for many, for tasks of any cluster.
+async fn join_fargate(bench: &Bench, name: &str, block: u8) -> String {
+    let mut attributes = offer(name)["attributes"].as_array().unwrap().clone();
+    attributes.retain(|attribute| !text(&attribute["name"]).starts_with("estiva.eni"));
+    for (name, value) in [
+        ("estiva.capability.fargate", "yes".to_owned()),
+        ("estiva.eni-range", format!("10.{block}.0.10-10.{block}.0.99")),
+        ("estiva.eni-gateway", format!("10.{block}.0.1/24")),
+    ] {
+        attributes.push(json!({ "name": name, "value": value }));
+    }
+    let integer = |name: &str, value: i64| json!({ "name": name, "type": "INTEGER", "integerValue": value });
+    let total = json!([integer("CPU", 4096), integer("MEMORY", 3000)]);
+    let more = json!({ "cluster": "capacity", "attributes": attributes, "totalResources": total });
+    bench.join(name, more).await
+}
+
+async fn with_fargate(names: &[&str]) -> (Bench, Vec<String>) {
+    let bench = with_vpc_task().await;
+    for cluster in ["capacity", "one", "two"] {
+        bench.create_cluster(&owner(), json!({ "clusterName": cluster })).await.unwrap();
+    }
+    let mut arns = Vec::new();
+    for (name, block) in names.iter().zip(1..) {
+        arns.push(join_fargate(&bench, name, block).await);
+    }
+    (bench, arns)
+}
+
+#[tokio::test]
+async fn fargate_that_is_full_says_so_and_names_no_instance() {
+    let (bench, _) = with_fargate(&["f", "g"]).await;
+    let input = json!({ "cluster": "one", "launchType": "FARGATE", "count": 10 });
+    assert_eq!(run(&bench, input.clone()).await.unwrap()["tasks"].as_array().unwrap().len(), 10);
+    let full = run(&bench, input).await.unwrap();
+    let reason = "Capacity is unavailable at this time. Please try again later or in a different availability zone";
+    assert_eq!(full, json!({ "tasks": [], "failures": [{ "reason": reason, "detail": "RESOURCE:MEMORY" }] }));
+}
+
+#[tokio::test]
+async fn fargate_tasks_of_another_clusters_group_do_not_count_for_the_spread() {
+    let (bench, arns) = with_fargate(&["f", "g"]).await;
+    let drain = |status: &str| json!({ "cluster": "capacity", "containerInstances": [arns[1]], "status": status });
+    let of = |cluster: &str| json!({ "cluster": cluster, "launchType": "FARGATE", "count": 2 });
+    bench.update_container_instances_state(&owner(), drain("DRAINING")).await.unwrap();
+    run(&bench, of("one")).await.unwrap();
+    bench.update_container_instances_state(&owner(), drain("ACTIVE")).await.unwrap();
+    run(&bench, of("two")).await.unwrap();
+    assert_eq!([&arns[0], &arns[1]].map(|arn| bench.reservation(arn).3), [3, 1]);
+}
+
+#[tokio::test]
+async fn fargate_has_sizes_and_versions_of_its_own() {
+    let (bench, _) = with_fargate(&["f"]).await;
+    let fargate = |more| merged(json!({ "cluster": "one", "launchType": "FARGATE" }), more);
+    for overrides in [json!({ "cpu": "300" }), json!({ "memory": "4096" })] {
+        let refused = refusal(run(&bench, fargate(json!({ "overrides": overrides }))).await);
+        assert_eq!(refused, "InvalidParameterException: No Fargate configuration exists for given values.");
+    }
+    let larger = fargate(json!({ "overrides": { "cpu": "512", "memory": "1024" }, "platformVersion": "1.4.0" }));
+    assert_eq!(run(&bench, larger).await.unwrap()["tasks"][0]["cpu"], "512");
+    let refused = refusal(run(&bench, json!({ "cluster": "one", "platformVersion": "1.4.0" })).await);
+    assert!(refused.contains("The platform version must be null when specifying an EC2 launch type."), "{refused}");
 }

@@ -87,6 +87,7 @@ async fn a_minute_with_more_than_a_batch_is_forgotten_whole() {
         token: number.to_string(),
         request_digest: String::new(),
         tasks: Vec::new(),
+        failures: Vec::new(),
         created_at: Timestamp::now(),
     };
     let update = bench.ecs.store.update(|tx| {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::container_instance::tests::bench::{Bench, merged, owner, reasons, refusal, text};
+use crate::container_instance::tests::bench::{Bench, merged, offer, owner, reasons, refusal, text};
 
 async fn run(bench: &Bench, definition: &str, more: Value) -> Value {
     bench.run_task(&owner(), merged(json!({ "taskDefinition": definition }), more)).await.unwrap()
@@ -219,4 +219,34 @@ async fn external_instances_are_for_external_tasks_alone() {
         found.sort();
         assert_eq!(found, ["ATTRIBUTE", "RESOURCE:CPU"], "{launch_type}");
     }
+}
+
+#[tokio::test]
+async fn each_task_of_a_call_counts_for_the_constraints_of_the_next() {
+    let bench = Bench::with_nodes(&["a", "b"]).await;
+    let alone = json!({
+        "count": 3,
+        "placementStrategy": [{ "type": "binpack", "field": "memory" }],
+        "placementConstraints": [{ "type": "memberOf", "expression": "task:group != family:web" }],
+    });
+    let answer = run(&bench, "web", alone).await;
+    let mut found = places(&answer);
+    found.sort();
+    found.dedup();
+    assert_eq!((places(&answer).len(), found.len()), (2, 2), "no instance has two");
+    assert_eq!(reasons(&answer), ["MemberOf placement constraint unsatisfied."; 2]);
+}
+
+#[tokio::test]
+async fn a_port_that_an_agent_comes_to_keep_is_kept() {
+    let bench = Bench::with_nodes(&[]).await;
+    let arn = bench.join("a", json!({})).await;
+    let port = json!({ "memory": 4, "portMappings": [{ "containerPort": 80, "hostPort": 8080 }] });
+    bench.define("tcp", port, json!({})).await;
+    let task = bench.run("tcp").await;
+    let mut total = offer("a")["totalResources"].as_array().unwrap().clone();
+    total[2]["stringSetValue"] = json!(["22", "8080"]);
+    bench.register("a", json!({ "containerInstanceArn": arn, "totalResources": total })).await.unwrap();
+    bench.report("a", &task, json!({ "status": "STOPPED" })).await.unwrap();
+    assert_eq!(reasons(&run(&bench, "tcp", json!({})).await), ["RESOURCE:PORTS"]);
 }
