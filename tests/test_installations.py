@@ -10,7 +10,7 @@ import subprocess
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from installation import BINARY, Installation, container, eventually
+from installation import BINARY, Installation, container, eventually, free_port
 
 
 def mode(path):
@@ -93,7 +93,8 @@ def test_a_cluster_of_another_name(new_installation):
 def test_a_deregistered_node_registers_anew(new_installation):
     here = new_installation()
     [arn] = here.ecs.list_container_instances()["containerInstanceArns"]
-    here.register("held", [container(command=["sleep", "1000"], stopTimeout=2)])
+    port = [{"containerPort": 80, "hostPort": free_port()}]
+    here.register("held", [container(command=["sleep", "1000"], portMappings=port, stopTimeout=2)])
     [task] = here.run("held")
     here.wait("RUNNING", task)
     with pytest.raises(ClientError) as error:
@@ -106,8 +107,11 @@ def test_a_deregistered_node_registers_anew(new_installation):
     here.up()
     [again] = here.ecs.list_container_instances()["containerInstanceArns"]
     assert again != arn
-    # What still runs of the former registration is none of the new one's.
-    eventually(lambda: not here.processes("shim"))
+    # What ran of the former registration is none of the new one's, and does not hold what that offers.
+    [task] = here.run("held")
+    here.wait("RUNNING", task)
+    eventually(lambda: len(here.processes("shim")) == 1)
+    here.stop(task)
 
 
 def test_a_node_that_is_deregistered_while_it_is_away_registers_anew(new_installation):
@@ -149,12 +153,17 @@ def test_a_copy_of_a_node_does_not_speak_for_it(new_installation, tmp_path, imag
         [arn] = here.run("original", launchType="EXTERNAL")
         here.wait("RUNNING", arn)
         # What names the containers that run stays behind, as processes do.
+        # Its network is not: a machine that was cloned may be where that is taken.
+        original = here.task(arn)["containerInstanceArn"]
+        attributes = lambda: here.ecs.describe_container_instances(containerInstances=[original])["containerInstances"][0]["attributes"]
+        before = attributes()
         left = shutil.ignore_patterns("images", "network", "task.json", "shim.json", "containers")
         shutil.copytree(node.data, clone.data, ignore=left, symlinks=True)
         with log.open("w") as stderr:
             agents.append(agent(clone, stderr))
         eventually(lambda: log.read_text().count("The container instance has a session") >= 3, timeout=60)
         assert "the task's shim is gone" in log.read_text()
+        assert attributes() == before
         assert here.task(arn)["lastStatus"] == "RUNNING"
         assert len(node.processes("shim")) == 1
         here.stop(arn)

@@ -188,6 +188,25 @@ def test_a_full_disk_while_containers_write_is_their_own_failure(small_node):
     here.stop(arn)
 
 
+def test_a_disk_that_log_lines_have_filled_gets_its_room_back(small_node):
+    """Nobody takes them while the control plane stands still; what has been taken then is freed on a disk without a byte of room."""
+    here, small = small_node()
+    room = lambda: os.statvfs(small.place).f_bavail * os.statvfs(small.place).f_frsize
+    here.register("loud", [logged_to("/loud", shell(f"sleep 1; yes {'x' * 1000} | head -n 100000; sleep 1000", memory=16, stopTimeout=2))])
+    [arn] = here.run("loud")
+    here.wait("RUNNING", arn)
+    before = room()
+    [server] = here.processes("server")
+    os.kill(server, signal.SIGSTOP)
+    try:
+        eventually(lambda: room() < 1 << 14, timeout=60)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    eventually(lambda: room() > before - 10 * MIB, timeout=60)
+    here.stop(arn)
+    assert {line for line in lines_of(here, "/loud", arn) if "lines were dropped" not in line} == {"x" * 1000}
+
+
 def test_a_task_ends_and_is_reported_although_the_disk_is_full(small_node):
     here, small = small_node()
     here.register("ending", [shell("while [ ! -e /dev/shm/end ]; do sleep 0.1; done; exit 7", stopTimeout=2)])

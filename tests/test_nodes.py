@@ -421,6 +421,53 @@ def test_down_leaves_nothing_of_nodes_and_up_brings_them_back(new_installation):
         here.wait("STOPPED", task)
 
 
+# So long that nobody else sleeps as long.
+LONG = str(100_000 + os.getpid())
+STUBBORN = container(command=["sleep", LONG], stopTimeout=110)
+
+
+def test_a_node_that_does_not_go_holds_up_no_other(new_installation):
+    here = new_installation()
+    one, other = add(here, "--count", "2")
+    here.register("stubborn", [STUBBORN])
+    here.wait("RUNNING", start(here, "stubborn", one))
+    name = nodes(here)[one]["name"]
+    command = [BINARY, "--data", here.data, "--listen", f"127.0.0.1:{here.port}", "node", "remove", "--force", name]
+    removal = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    file = here.data / "nodes" / name / "node.json"
+    eventually(lambda: json.loads(file.read_text())["leaving"] and not processes(name, "agent"))
+    again = here.estiva("node", "remove", "--force", name, check=False)
+    assert again.returncode != 0 and "is being removed already" in again.stderr
+    [third] = add(here)
+    here.estiva("node", "remove", nodes(here)[other]["name"])
+    assert connected(here) >= {third} and removal.poll() is None
+    kill(processes(LONG, "sleep"))
+    assert "is gone" in removal.communicate(timeout=60)[0]
+    assert not file.parent.exists() and set(nodes(here)) == {third}
+
+
+def test_down_ends_every_nodes_tasks_though_one_nodes_do_not_end(new_installation):
+    here = new_installation()
+    [first] = connected(here)
+    further = add(here, "--count", "2")
+    here.register("stubborn", [STUBBORN])
+    here.register("willing", [SLEEPER])
+    names = [node["name"] for node in nodes(here).values()]
+    slowest = min(further, key=lambda arn: nodes(here)[arn]["name"])
+    tasks = [start(here, "stubborn" if arn == slowest else "willing", arn) for arn in [first, *further]]
+    for task in tasks:
+        here.wait("RUNNING", task)
+    command = [BINARY, "--data", here.data, "--listen", f"127.0.0.1:{here.port}", "down"]
+    down = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    eventually(lambda: len(here.processes("shim")) == 1, timeout=60)
+    assert down.poll() is None
+    kill(processes(LONG, "sleep"))
+    assert "stopped 3 tasks" in down.communicate(timeout=60)[0]
+    after = traces(here, *names)
+    after.pop("directories")
+    assert not any(after.values()), after
+
+
 def test_a_cluster_of_the_nodes_own(new_installation):
     here = new_installation()
     [arn] = add(here, "--cluster", "ships", "--type", "t3.small")
@@ -461,6 +508,27 @@ def test_a_remote_machine_joins_as_an_external_one(new_installation, tmp_path, i
         assert ended["containers"][0]["exitCode"] == 0
         for task in here.run("abroad", launchType="EC2", count=4):
             assert here.task(task)["containerInstanceArn"] == first
+    finally:
+        agent.terminate()
+        assert agent.wait(timeout=20) == 0
+        node.down()
+
+
+def test_an_agent_that_dies_before_it_keeps_its_registration_is_no_second_node(new_installation, tmp_path):
+    here, node = new_installation(), Installation(tmp_path / "node")
+    [first] = connected(here)
+    keys = json.loads((here.data / "credentials.json").read_text())["node"]
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+    marker = tmp_path / "reached"
+    command = [BINARY, "--data", node.data, "agent", "--server", here.endpoint]
+    all_of_them = lambda: set(here.ecs.list_container_instances()["containerInstanceArns"])
+    try:
+        died = subprocess.run(command, env={**environment, "ESTIVA_FAIL_POINT": f"registered={marker}"}, stderr=subprocess.DEVNULL, timeout=60)
+        assert died.returncode == -signal.SIGABRT and marker.exists()
+        [arn] = all_of_them() - {first}
+        agent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        eventually(lambda: arn in connected(here))
+        assert all_of_them() == {first, arn}
     finally:
         agent.terminate()
         assert agent.wait(timeout=20) == 0

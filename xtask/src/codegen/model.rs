@@ -158,6 +158,9 @@ pub struct Deviations {
     pub violation_code: String,
     /// Shapes whose pattern is not checked.
     pub unchecked_patterns: BTreeSet<String>,
+    /// Members that a structure has beside those of the model, by the structure.
+    #[serde(default)]
+    further_members: BTreeMap<String, Map<String, Value>>,
 }
 
 /// One member of a structure.
@@ -182,6 +185,10 @@ impl Api {
         let deviations = deviations.remove(service).with_context(|| format!("deviations.json lacks '{service}'"))?;
         for shape in shapes.values_mut().filter(|shape| shape.exception) {
             shape.complete_exception();
+        }
+        for (name, members) in &deviations.further_members {
+            let shape = shapes.get_mut(name).with_context(|| format!("deviations.json: there is no shape '{name}'"))?;
+            shape.members.extend(members.clone());
         }
         shapes.entry("String".to_owned()).or_insert_with(|| {
             let string = serde_json::json!({"type": "string"});

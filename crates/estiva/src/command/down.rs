@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::thread;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -14,7 +16,7 @@ use nix::unistd::Pid;
 
 use super::up::control;
 use crate::installation::{Installation, InstallationOptions};
-use crate::nodes::{NodeRecord, open_fleet, stop_tasks};
+use crate::nodes::{Leftover, NodeRecord, open_fleet};
 use crate::patience::patiently;
 use crate::supervisor_state::SupervisorState;
 use crate::telemetry;
@@ -37,8 +39,7 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         return Ok(());
     }
     telemetry::start();
-    // The further nodes first: their directories are within that of the first.
-    let stopped = stop_further(&here)? + stop_first(&here)?;
+    let stopped = stop_nodes(&here)?;
     if stopped > 0 {
         println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
     }
@@ -57,27 +58,37 @@ fn end_supervisor(here: &Installation) -> Result<Flock<File>> {
     here.lock().context("Estiva is still up")
 }
 
+/// Stops the tasks of all nodes at the same time: one whose task cannot be ended keeps no other's running. The next
+/// `estiva up` brings the nodes back.
+fn stop_nodes(here: &Installation) -> Result<usize> {
+    let records = NodeRecord::all(here)?;
+    let mut fleet = if records.is_empty() { None } else { Some(open_fleet(here)?) };
+    let mut further = Vec::new();
+    if let Some(fleet) = &mut fleet {
+        for record in &records {
+            further.push(Leftover::find(here, fleet, record)?);
+        }
+    }
+    let stopped = thread::scope(|scope| {
+        let others: Vec<_> = further.into_iter().map(|node| scope.spawn(|| node.stop_tasks())).collect();
+        let first = stop_first(here);
+        let others = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        // All have ended before the first error is told.
+        let all: Vec<Result<usize>> = std::iter::once(first).chain(others).collect();
+        all.into_iter().sum::<Result<usize>>()
+    })?;
+    if let Some(fleet) = fleet {
+        fleet.dismantle().context("cannot take the nodes' network away")?;
+    }
+    Ok(stopped)
+}
+
 /// Stops the tasks of the node that `up` itself brings.
 fn stop_first(here: &Installation) -> Result<usize> {
     let runtime = tokio::runtime::Runtime::new()?;
     let node = super::agent::node_options(here)?;
     let stop = || runtime.block_on(estiva_agent::stop_all_tasks(&node));
     patiently(AgentError::is_taken, stop).context("cannot stop the node's tasks")
-}
-
-/// Stops the tasks of further nodes; the next `estiva up` brings the nodes back.
-fn stop_further(here: &Installation) -> Result<usize> {
-    let nodes = NodeRecord::all(here)?;
-    if nodes.is_empty() {
-        return Ok(0);
-    }
-    let mut fleet = open_fleet(here)?;
-    let mut stopped = 0;
-    for node in &nodes {
-        stopped += stop_tasks(here, &mut fleet, node)?;
-    }
-    fleet.dismantle().context("cannot take the nodes' network away")?;
-    Ok(stopped)
 }
 
 /// Sends SIGTERM and waits for the process to go.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use estiva_network::Fleet;
 
-pub use clear::{forget, stop_tasks};
+pub use clear::{Leftover, forget};
 pub use record::{NodeRecord, container_instance_of, sweep};
 
 use crate::installation::Installation;

@@ -3,6 +3,7 @@
 //! The control plane is reached over the node protocol and the ECS API alone. While it is away, tasks run on; what it
 //! has not yet heard is kept on disk. After its own end the agent takes every task back.
 
+mod aside;
 mod backoff;
 mod capacity;
 mod endpoint;

@@ -61,7 +61,8 @@ impl Agent {
     async fn serve(&self, ready: impl FnOnce()) -> Result<(), AgentError> {
         let mut ready = Some(ready);
         loop {
-            let registration = registration::register(&self.options, &self.host, &self.control_plane.client).await?;
+            let client = &self.control_plane.client;
+            let registration = registration::register(&self.options, &self.host, &self.engine, client).await?;
             tokio::select! {
                 () = self.take_work(&registration, &mut ready) => {}
                 () = self.publish(&registration) => {}

@@ -1,7 +1,6 @@
 //! Registering the node as a container instance.
 
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+mod kept;
 
 use estiva_api_ecs::types as api;
 use estiva_api_ecs::{CreateCluster, DiscoverPollEndpoint, RegisterContainerInstance};
@@ -11,12 +10,13 @@ use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 use crate::capacity::{self, Capacity};
-use crate::engine::Host;
+use crate::engine::{Engine, Host};
 use crate::error::AgentError;
+use crate::fail_point;
 use crate::options::{Identity, Options};
 use crate::session::SessionError;
+use kept::Kept;
 
-const FILE_NAME: &str = "container-instance-arn";
 /// The resource of which each task takes one.
 const TASK_SLOTS: &str = "ESTIVA_TASK_SLOTS";
 
@@ -38,18 +38,31 @@ pub(crate) struct PollEndpoint {
     pub tcs: String,
 }
 
-/// Registers the node, again under the ARN that it had before if it had one. Waits for a control plane that is away.
-pub(crate) async fn register(options: &Options, host: &Host, client: &Client) -> Result<Registration, AgentError> {
-    let file = options.node.state_dir.join(FILE_NAME);
-    let mut known = read(&file)?;
+/// Registers the node, again under the ARN that it had before if it had one. Waits for a control plane that is away. A node
+/// that gets another ARN ends its tasks first: they are none of that instance's, and hold what it offers.
+pub(crate) async fn register(
+    options: &Options,
+    host: &Host,
+    engine: &Engine,
+    client: &Client,
+) -> Result<Registration, AgentError> {
+    let kept = Kept::new(&options.node.state_dir);
+    let mut known = kept.arn()?;
+    let mut token = None;
     let mut backoff = Backoff::default();
     loop {
-        let request = request(options, host, known.clone());
+        if known.is_none() && token.is_none() {
+            token = Some(kept.token().await?);
+        }
+        let request = request(options, host, known.clone(), token.clone());
         match client.call::<RegisterContainerInstance>(&request).await {
             Ok(answer) => {
                 let arn = check(&request, answer)?;
+                fail_point::reach("registered");
                 if known.as_ref() != Some(&arn) {
-                    keep(&file, &arn).await;
+                    // Kept after that: an agent that is killed meanwhile is told the same ARN, and goes on here.
+                    end_tasks(engine, &arn).await;
+                    kept.keep(&arn).await;
                 }
                 info!(arn, cluster = options.cluster, "the node is registered");
                 return Ok(Registration { arn, cluster: options.cluster.clone() });
@@ -78,6 +91,15 @@ pub(crate) async fn register(options: &Options, host: &Host, client: &Client) ->
     }
 }
 
+/// Nothing is placed on the instance until the node has a session as `arn`.
+async fn end_tasks(engine: &Engine, arn: &str) {
+    let tasks = engine.live_tasks().len();
+    if tasks > 0 {
+        warn!(arn, tasks, "the node is another container instance now; it takes tasks when its former ones have ended");
+        engine.end_all().await;
+    }
+}
+
 /// What the control plane says of a container instance, or of a cluster, that it does not have (any more).
 const UNKNOWN: [&str; 2] = ["ClientException", "ClusterNotFoundException"];
 
@@ -98,10 +120,16 @@ pub(crate) async fn discover(client: &Client, registration: &Registration) -> Re
     Ok(PollEndpoint { acs: answer.endpoint.unwrap_or_default(), tcs: answer.telemetry_endpoint.unwrap_or_default() })
 }
 
-fn request(options: &Options, host: &Host, arn: Option<String>) -> api::RegisterContainerInstanceRequest {
+fn request(
+    options: &Options,
+    host: &Host,
+    arn: Option<String>,
+    token: Option<String>,
+) -> api::RegisterContainerInstanceRequest {
     let size = options.node.size.unwrap_or_else(capacity::of_this_machine);
     api::RegisterContainerInstanceRequest {
         attributes: Some(attributes(options, host)),
+        client_token: token,
         cluster: Some(options.cluster.clone()),
         container_instance_arn: arn,
         instance_identity_document: identity_document(&options.identity, &options.region),
@@ -205,32 +233,6 @@ fn check(
     instance.container_instance_arn.ok_or_else(|| lacks("containerInstanceArn"))
 }
 
-fn read(file: &Path) -> Result<Option<String>, AgentError> {
-    match fs::read_to_string(file) {
-        Ok(arn) => Ok(Some(arn.trim().to_owned()).filter(|arn| !arn.is_empty())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(AgentError::io(file)(error)),
-    }
-}
-
-/// Returns once it is on disk. A node that ended for want of room there would be a new one each time that it comes back.
-async fn keep(file: &Path, arn: &str) {
-    let mut backoff = Backoff::default();
-    while let Err(error) = write(file, arn) {
-        warn!(error = &error as &dyn std::error::Error, "the node begins when its registration can be kept");
-        backoff.wait().await;
-    }
-}
-
-fn write(file: &Path, arn: &str) -> Result<(), AgentError> {
-    let temporary: PathBuf = file.with_extension("new");
-    let written = fs::write(&temporary, format!("{arn}\n"))
-        .and_then(|()| fs::File::open(&temporary)?.sync_data())
-        .and_then(|()| fs::rename(&temporary, file))
-        .and_then(|()| fs::File::open(file.parent().unwrap_or(file))?.sync_all());
-    written.map_err(AgentError::io(file))
-}
-
 #[cfg(test)]
 mod tests {
     use estiva_wire::sigv4::{Secret, SigningCredentials};
@@ -270,22 +272,6 @@ mod tests {
         }
         let told = discovered("200 OK", r#"{"endpoint":"http://a/acs","telemetryEndpoint":"http://a/tcs"}"#).await;
         assert_eq!(told.unwrap().acs, "http://a/acs");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_registration_waits_for_room_to_be_kept_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("not there yet").join(FILE_NAME);
-        let parent = file.parent().unwrap().to_owned();
-        let keeping = tokio::spawn({
-            let file = file.clone();
-            async move { keep(&file, "arn").await }
-        });
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-        assert!(!keeping.is_finished());
-        fs::create_dir(parent).unwrap();
-        keeping.await.unwrap();
-        assert_eq!(read(&file).unwrap().as_deref(), Some("arn"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! RegisterContainerInstance.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
@@ -8,12 +9,12 @@ use estiva_model::{Ambient, Caller, Timestamp, hex_id};
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_planning::placement::Resources;
 use estiva_schema::Request;
-use estiva_store::Tx;
+use estiva_store::{Snapshot, Tx};
 
 use super::reference::{authorise, find};
 use super::table::{
-    BY_CLUSTER_STATUS, ContainerInstanceRow, ContainerInstanceStatus, GPUS, InstanceAttribute, ReservationRow,
-    TASK_SLOTS, ZONE_ATTRIBUTE,
+    BY_CLUSTER_STATUS, BY_REGISTRATION_TOKEN, ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, GPUS,
+    InstanceAttribute, ReservationRow, TASK_SLOTS, ZONE_ATTRIBUTE,
 };
 use super::view::{Include, to_api};
 use crate::EcsService;
@@ -35,6 +36,8 @@ const RESERVED_PORTS_MAX: usize = 100;
 const VERSION_CHARS_MAX: usize = 255;
 /// Characters of an instance's id.
 const ID_CHARS_MAX: usize = 64;
+/// Characters of the token of a first registration.
+const TOKEN_CHARS_MAX: usize = 64;
 /// Container instances of a cluster, as ECS limits them.
 const INSTANCES_MAX: usize = 5000;
 /// What makes a node another node: an agent that finds one of them changed has been moved to other hardware.
@@ -50,8 +53,12 @@ pub(crate) async fn register(
     let now = service.ambient.now();
     let row = service.store.update(|tx| {
         let cluster = cluster_of(tx, &scope, input.cluster.as_deref(), now)?;
-        let row = if let Some(arn) = &input.container_instance_arn {
-            again(tx, &caller, &scope, &cluster, arn, &offer)?
+        let known = match &input.container_instance_arn {
+            Some(arn) => Some(registered(tx, &scope, &cluster, arn)?),
+            None => offer.answered(tx, &caller, &scope, &cluster),
+        };
+        let row = if let Some(known) = known {
+            again(tx, &caller, &known, &offer)?
         } else {
             check_room(tx, &scope, &cluster)?;
             offer.first(&caller, &scope, &cluster, &service.ambient)
@@ -73,6 +80,7 @@ struct Offer {
     ec2_instance_id: Option<String>,
     version_info: Option<api::VersionInfo>,
     tags: Tags,
+    token: Option<String>,
 }
 
 impl Offer {
@@ -87,6 +95,10 @@ impl Offer {
         }
         attributes.iter().try_for_each(check_attribute)?;
         input.version_info.as_ref().map_or(Ok(()), check_version)?;
+        let token = input.client_token.clone().filter(|token| !token.is_empty());
+        if token.as_ref().is_some_and(|token| token.chars().count() > TOKEN_CHARS_MAX) {
+            return Err(invalid(format!("clientToken: at most {TOKEN_CHARS_MAX} characters are allowed")));
+        }
         let attribute = |it: api::Attribute| InstanceAttribute { name: it.name, value: it.value };
         Ok(Self {
             registered: total(&resources)?,
@@ -94,7 +106,21 @@ impl Offer {
             ec2_instance_id: input.instance_identity_document.as_deref().and_then(instance_id),
             version_info: input.version_info.clone(),
             tags: Tags::from_request(input.tags.clone())?,
+            token,
         })
+    }
+
+    /// The instance that came of this offer when it was made before, and the agent has not heard the answer.
+    fn answered(
+        &self,
+        view: &Snapshot,
+        caller: &Caller,
+        scope: &Scope,
+        cluster: &str,
+    ) -> Option<Arc<ContainerInstanceRow>> {
+        let key = scope.key(&[cluster, self.token.as_ref()?]);
+        let mut known = view.index::<ContainerInstanceRow>(BY_REGISTRATION_TOKEN, &key);
+        known.find(|row| row.registered_by == caller.arn())
     }
 
     fn first(&self, caller: &Caller, scope: &Scope, cluster: &str, ambient: &Ambient) -> ContainerInstanceRow {
@@ -115,6 +141,7 @@ impl Offer {
             version_info: self.version_info.clone(),
             tags: self.tags.clone(),
             registered_at: ambient.now(),
+            registration_token: self.token.clone(),
             registered_by: caller.arn(),
             inactive_since: None,
         }
@@ -134,27 +161,28 @@ fn check_room(tx: &Tx<'_>, scope: &Scope, cluster: &str) -> Result<(), Error> {
     Err(Error::limit_exceeded_exception(message))
 }
 
+/// The instance that the ARN means. The agent of one of another cluster has been moved and has to register anew.
+fn registered(view: &Snapshot, scope: &Scope, cluster: &str, arn: &str) -> Result<Arc<ContainerInstanceRow>, Error> {
+    let known = find(view, scope, cluster, arn).ok().flatten();
+    let known = known.filter(|row| row.status != ContainerInstanceStatus::Inactive);
+    known.ok_or_else(|| Error::client_exception(format!("Container instance {arn} is not registered.")))
+}
+
 /// The same node again: it keeps its id, its status, and what its owner put on it.
 fn again(
-    tx: &Tx<'_>,
+    view: &Snapshot,
     caller: &Caller,
-    scope: &Scope,
-    cluster: &str,
-    arn: &str,
+    known: &ContainerInstanceRow,
     offer: &Offer,
 ) -> Result<ContainerInstanceRow, Error> {
-    // Also one of another cluster: its agent has been moved and has to register anew.
-    let known =
-        find(tx, scope, cluster, arn).ok().flatten().filter(|row| row.status != ContainerInstanceStatus::Inactive);
-    let known = known.ok_or_else(|| Error::client_exception(format!("Container instance {arn} is not registered.")))?;
-    authorise(caller, &known)?;
+    authorise(caller, known)?;
     let offered =
         |name: &str| offer.attributes.iter().find(|it| it.name == name).map(|it| it.value.as_deref().unwrap_or(""));
     let changed = |name: &str| offered(name).is_some_and(|new| known.attribute(name).is_some_and(|old| old != new));
     if LASTING_ATTRIBUTES.into_iter().any(changed) {
         return Err(Error::client_exception("Container instance type changes are not supported."));
     }
-    let mut row = (*known).clone();
+    let mut row = known.clone();
     let mut attributes = offer.attributes.clone();
     let kept = row.attributes.into_iter().filter(|old| !attributes.iter().any(|new| new.name == old.name));
     // What an agent no longer brings is gone; what the owner put on stays. Only names of agents have such prefixes.
@@ -163,7 +191,24 @@ fn again(
     row.attributes = attributes;
     row.registered = offer.registered.clone();
     row.version_info.clone_from(&offer.version_info);
+    if is_connected(view, known) && !is_same_node(known, &row) {
+        // An agent that was replaced a moment ago is let in once its predecessor's session is known to be over.
+        let message = "The container instance has a session with an agent that offers something else. Try again later.";
+        return Err(Error::server_exception(message));
+    }
     Ok(row)
+}
+
+fn is_connected(view: &Snapshot, instance: &ContainerInstanceRow) -> bool {
+    view.get::<ConnectionRow>(&estiva_store::Row::key(instance)).is_some_and(|row| row.connected)
+}
+
+/// Whether both rows offer the same to tasks. An agent over a copy of a node's directory has a network of its own.
+fn is_same_node(one: &ContainerInstanceRow, other: &ContainerInstanceRow) -> bool {
+    let all_of = |row: &ContainerInstanceRow, other: &ContainerInstanceRow| {
+        row.attributes.iter().all(|attribute| other.attributes.contains(attribute))
+    };
+    one.registered == other.registered && all_of(one, other) && all_of(other, one)
 }
 
 fn is_of_agent(name: &str) -> bool {

@@ -33,6 +33,9 @@ pub struct ContainerInstanceRow {
     pub tags: Tags,
     /// When.
     pub registered_at: Timestamp,
+    /// What the agent gave its first registration, so that it can ask again when it has not heard the answer.
+    #[serde(default)]
+    pub registration_token: Option<String>,
     /// Who registered it: only the same principal or the account's owner speaks for it.
     pub registered_by: String,
     /// When it was deregistered.
@@ -76,6 +79,8 @@ impl ContainerInstanceStatus {
 
 /// All container instances of a cluster in a status.
 pub const BY_CLUSTER_STATUS: &str = "cluster_status";
+/// An instance that is not deregistered, by the token of its first registration.
+pub const BY_REGISTRATION_TOKEN: &str = "registration_token";
 /// The instances of all clusters that are deregistered; the value is empty.
 pub const BY_INACTIVE: &str = "inactive";
 /// The instances that also serve as Fargate capacity of their scope.
@@ -110,6 +115,8 @@ impl Row for ContainerInstanceRow {
         }
         if self.status == ContainerInstanceStatus::Inactive {
             indexes.push((BY_INACTIVE, String::new()));
+        } else if let Some(token) = &self.registration_token {
+            indexes.push((BY_REGISTRATION_TOKEN, self.scope.key(&[&self.cluster, token])));
         }
         indexes
     }

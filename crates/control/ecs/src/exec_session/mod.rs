@@ -1,7 +1,7 @@
 //! ExecuteCommand: sessions with programs in containers.
 //!
 //! The call writes a row, the node protocol tells the task's node of it, and both ends meet at the server. The row's token
-//! opens the session once; with the session's end the row goes.
+//! opens the session once; with the session's end the row goes, or when the token has expired unused.
 
 pub(crate) mod handlers;
 pub mod table;
@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use estiva_api_ecs::Error;
 use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 use sha2::{Digest, Sha256};
 
+use crate::EcsService;
+use crate::error;
 use table::ExecSessionRow;
 
 /// How long a token opens its session.
@@ -69,6 +72,26 @@ pub async fn end_all(store: &Store) -> Result<(), StoreError> {
         end(store, &id).await?;
     }
     Ok(())
+}
+
+/// Forgets the sessions that no token opens any more at the time `now`, and none has opened: neither end may ever have come.
+pub(crate) async fn forget_unopened(service: &EcsService, now: Timestamp) -> Result<(), Error> {
+    let is_due = |row: &ExecSessionRow| !row.opened && now.since(row.created_at) >= TOKEN_LIFE;
+    let due: Vec<_> =
+        service.store.view().scan::<ExecSessionRow>("").filter(|row| is_due(row)).map(|row| row.key()).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let update = service.store.update(|tx| {
+        for id in &due {
+            // It may have been opened in its last moment.
+            if tx.get::<ExecSessionRow>(id).is_some_and(|row| is_due(&row)) {
+                tx.delete::<ExecSessionRow>(id);
+            }
+        }
+        Ok::<_, Error>(())
+    });
+    update.await.map_err(error::update)
 }
 
 /// What is kept of a token; 256 random bits need no salt.

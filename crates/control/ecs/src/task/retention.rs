@@ -1,4 +1,5 @@
-//! Forgetting: tasks that stopped, and client tokens, are kept for a while and then go.
+//! Forgetting: tasks that stopped, and client tokens, are kept for a while and then go. Everything else that goes with time
+//! goes in the same passes.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::table::{BY_MINUTE, BY_TASK_DEFINITION, ClientTokenRow, TaskRow, TaskS
 use crate::EcsService;
 use crate::container_instance;
 use crate::error;
+use crate::exec_session;
 use crate::service;
 use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
 
@@ -43,6 +45,7 @@ pub(crate) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<
     let before = Timestamp(until.saturating_mul(60_000));
     service::forget_inactive(ecs, before).await?;
     container_instance::forget_inactive(ecs, before).await?;
+    exec_session::forget_unopened(ecs, Timestamp(now.saturating_mul(60_000))).await?;
     Ok(from.max(until))
 }
 

@@ -1,6 +1,6 @@
 //! The further nodes of an `estiva up`: which there are, added and removed one at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use estiva_api_ecs::types::{DeregisterContainerInstanceRequest, DescribeContaine
 use estiva_api_ecs::{DeregisterContainerInstance, DescribeContainerInstances};
 use estiva_network::{Fleet, Seat};
 use estiva_wire::client::Client;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
@@ -19,7 +19,7 @@ use super::control::{Answer, Petitioner, Wish};
 use super::node::{Common, Keeper};
 use crate::credentials::InstallationCredentials;
 use crate::installation::Installation;
-use crate::nodes::{NodeRecord, forget, local_address, open_fleet, stop_tasks, sweep};
+use crate::nodes::{Leftover, NodeRecord, forget, local_address, open_fleet, sweep};
 use crate::ready;
 
 /// How often the nodes' part of the host's network is looked after.
@@ -40,14 +40,16 @@ struct Shared {
 struct State {
     fleet: Option<Fleet>,
     keepers: BTreeMap<String, Keeper>,
+    /// Nodes whose tasks are being stopped. That may take as long as it likes: the state is free meanwhile.
+    leaving: BTreeSet<String>,
 }
 
 impl Nodes {
     /// Starts those that there are. One that cannot be started is told in the log: the others work without it.
     pub async fn start(here: &Installation, common: Common) -> Result<Self> {
         let nodes = Self(Arc::new(Shared { here: here.clone(), common, state: Mutex::default() }));
+        let records = nodes.settle().await?;
         let mut state = nodes.0.state.lock().await;
-        let records = nodes.settle(&mut state).await?;
         let mut begun = Vec::new();
         for record in &records {
             match nodes.begin(&mut state, record).await {
@@ -148,7 +150,7 @@ impl Nodes {
         if let Err(error) = ready {
             // It may have come as far as to be registered.
             let deregistered = self.deregister(&record, true).await;
-            let undone = self.take_away(&mut *self.0.state.lock().await, record).await.and(deregistered);
+            let undone = self.take_away(record).await.and(deregistered);
             return Err(undone.err().map_or(error, |undo| undo.context("a node that did not start was not removed")));
         }
         info!(node = record.name, "a node was added");
@@ -156,24 +158,27 @@ impl Nodes {
     }
 
     async fn remove(&self, name: &str, force: bool) -> Result<usize> {
-        let mut state = self.0.state.lock().await;
-        let known = NodeRecord::all(&self.0.here)?.into_iter().find(|record| record.name == name);
-        let Some(record) = known else { bail!("{name} is no further node of this machine; see `estiva node list`") };
+        let record = self.known(name)?;
         self.deregister(&record, force).await?;
-        let stopped = self.take_away(&mut state, record).await?;
+        let stopped = self.take_away(record).await?;
         info!(node = name, stopped, "a node was removed");
         Ok(stopped)
     }
 
+    fn known(&self, name: &str) -> Result<NodeRecord> {
+        let known = NodeRecord::all(&self.0.here)?.into_iter().find(|record| record.name == name);
+        known.with_context(|| format!("{name} is no further node of this machine; see `estiva node list`"))
+    }
+
     /// Finishes what a crash cut short, and gives the nodes that are to run.
-    async fn settle(&self, state: &mut State) -> Result<Vec<NodeRecord>> {
+    async fn settle(&self) -> Result<Vec<NodeRecord>> {
         let here = &self.0.here;
         sweep(here)?;
         let (leaving, staying): (Vec<_>, Vec<_>) =
             NodeRecord::all(here)?.into_iter().partition(|record| record.leaving);
         for record in leaving {
             let name = record.name.clone();
-            if let Err(error) = self.take_away(state, record).await {
+            if let Err(error) = self.take_away(record).await {
                 error!(
                     node = name,
                     error = format!("{error:#}"),
@@ -183,7 +188,8 @@ impl Nodes {
         }
         if !staying.is_empty() {
             let known: Vec<_> = staying.iter().map(|record| (record.name.as_str(), record.slot)).collect();
-            let swept = self.fleet(state).and_then(|fleet| Ok(fleet.sweep(&known)?));
+            let mut state = self.0.state.lock().await;
+            let swept = self.fleet(&mut state).and_then(|fleet| Ok(fleet.sweep(&known)?));
             if let Err(error) = swept {
                 error!(error = format!("{error:#}"), "the network of further nodes cannot be set up");
             }
@@ -202,27 +208,49 @@ impl Nodes {
 
     /// Ends a node's agent and tasks and takes the node away; gives how many tasks there were. A crash in between is made
     /// good at the next start.
-    async fn take_away(&self, state: &mut State, record: NodeRecord) -> Result<usize> {
-        let here = self.0.here.clone();
-        let record = NodeRecord { leaving: true, ..record };
-        record.save(&here)?;
-        if let Some(keeper) = state.keepers.remove(&record.name) {
+    async fn take_away(&self, record: NodeRecord) -> Result<usize> {
+        let leftover = self.dismiss(&record.name).await?;
+        let stopped = apart(|| leftover.stop_tasks()).await;
+        let mut state = self.0.state.lock().await;
+        state.leaving.remove(&record.name);
+        let stopped = stopped?;
+        self.forget(&mut state, record).await?;
+        Ok(stopped)
+    }
+
+    /// Ends the agent of a node that is to go. Until its tasks have been stopped nobody else takes it away.
+    async fn dismiss(&self, name: &str) -> Result<Leftover> {
+        let mut state = self.0.state.lock().await;
+        // Another may have taken it away by now.
+        let record = NodeRecord { leaving: true, ..self.known(name)? };
+        if state.leaving.contains(name) {
+            bail!("{name} is being removed already");
+        }
+        record.save(&self.0.here)?;
+        if let Some(keeper) = state.keepers.remove(name) {
             keeper.stop().await?;
         }
+        let leftover = Leftover::find(&self.0.here, self.fleet(&mut state)?, &record)?;
+        state.leaving.insert(name.to_owned());
+        Ok(leftover)
+    }
+
+    /// Takes away what is left of a node without tasks, and with the last node what is left of their network.
+    async fn forget(&self, state: &mut State, record: NodeRecord) -> Result<()> {
         self.fleet(state)?;
         let mut fleet = state.fleet.take().context("the nodes' network was not opened")?;
+        let here = self.0.here.clone();
         let clear = move || {
-            let stopped = stop_tasks(&here, &mut fleet, &record);
-            let stopped = stopped.and_then(|stopped| forget(&here, &mut fleet, &record).map(|()| stopped));
-            (fleet, stopped)
+            let forgotten = forget(&here, &mut fleet, &record);
+            (fleet, forgotten)
         };
-        let (fleet, stopped) = tokio::task::spawn_blocking(clear).await?;
-        if stopped.is_ok() && NodeRecord::all(&self.0.here)?.is_empty() {
+        let (fleet, forgotten) = tokio::task::spawn_blocking(clear).await?;
+        if forgotten.is_ok() && NodeRecord::all(&self.0.here)?.is_empty() {
             fleet.dismantle()?;
         } else {
             state.fleet = Some(fleet);
         }
-        stopped
+        forgotten
     }
 
     fn fleet<'a>(&self, state: &'a mut State) -> Result<&'a mut Fleet> {
@@ -259,4 +287,13 @@ impl Nodes {
         let done = client.call::<DeregisterContainerInstance>(&request).await;
         done.map(drop).with_context(|| format!("{} stays{hint}", record.name))
     }
+}
+
+/// Does what may take as long as it likes on a thread of its own: the process does not wait for it at its end.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("apart".to_owned());
+    // Nobody may wait for the result any more.
+    thread.spawn(move || drop(sender.send(work()))).context("cannot start a thread")?;
+    receiver.await.context("the thread panicked")?
 }

@@ -206,17 +206,35 @@ impl Engine {
         self.dir_of_known(arn).map_or(Ok(()), |dir| self.stop(arn, &dir))
     }
 
-    /// Stops every task and returns, once they have ended, how many there were.
+    /// Stops every task and returns, once they have ended, how many there were. Without a control plane: with one, each
+    /// waits until its end has been reported. Blocks at first.
     pub async fn stop_all(&self) -> usize {
+        let tasks = self.state().tasks.len();
+        self.tell_all_to_stop();
+        let mut workers = std::mem::take(&mut self.state().workers);
+        while workers.join_next().await.is_some() {}
+        tasks
+    }
+
+    /// Stops every task and returns once all have ended and what they held is free, reported or not.
+    pub async fn end_all(&self) {
+        let engine = self.clone();
+        // It panics with the runtime's end alone.
+        let _ = tokio::task::spawn_blocking(move || engine.tell_all_to_stop()).await;
+        let known: Vec<_> = self.state().tasks.values().map(|handle| handle.known.clone()).collect();
+        for mut known in known {
+            // A driver that is gone holds nothing.
+            let _ = known.wait_for(|known| known.status == TaskStatus::Stopped).await;
+        }
+    }
+
+    fn tell_all_to_stop(&self) {
         let arns: Vec<String> = self.state().tasks.keys().cloned().collect();
         for arn in &arns {
             if let Err(error) = self.stop_known(arn) {
                 warn!(arn, error = &error as &dyn std::error::Error, "the task will be stopped, but not after a crash");
             }
         }
-        let mut workers = std::mem::take(&mut self.state().workers);
-        while workers.join_next().await.is_some() {}
-        arns.len()
     }
 
     /// ARNs and clusters of the tasks that have not ended.

@@ -21,6 +21,7 @@ use super::record::{TaskRecord, id_of};
 use super::translate::{self, Surroundings, docker_config};
 use super::volume::{self, VolumeError};
 use super::{firelens, links, registry_auth, storage};
+use crate::aside::aside;
 use crate::fail_point;
 use crate::logs;
 
@@ -92,7 +93,7 @@ pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, 
         let credentials = credentials.map_err(|error| refused(&error))?;
         let pulled = host.images.ensure(&container.image, host.pull_policy, credentials.as_ref(), &Silent).await;
         let image = pulled.map_err(|error| refused(&error))?;
-        host.images.lease(&image, id_of(&task.arn)).map_err(|error| refused(&error))?;
+        aside(|| host.images.lease(&image, id_of(&task.arn))).map_err(|error| refused(&error))?;
         found.push((key(container), image.clone()));
         images.push(image);
     }
@@ -332,7 +333,7 @@ pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), 
     let id = id_of(&task.arn);
     host.network.delete(id).await.map_err(StartFailure::network)?;
     fail_point::reach("network-released");
-    host.images.release(id).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
+    aside(|| host.images.release(id)).map_err(|error| StartFailure::Shim(with_sources(&error)))?;
     let (dir, sockets) = (dir.to_owned(), firelens::socket_dir(&host.run_dir, id));
     let removed = tokio::task::spawn_blocking(move || {
         fail_point::reach("images-released");

@@ -13,9 +13,9 @@ use estiva_agent_protocol::task::Task;
 use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerStatus, HealthStatus, NetworkBinding, TaskStatus};
 use serde::{Deserialize, Serialize};
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::prepare::PreparedNetwork;
+use crate::aside::aside;
 
 /// One task on this node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -180,9 +180,10 @@ impl TaskRecord {
         aside(|| self.write(task_dir, true))
     }
 
-    /// Survives this process, but perhaps not the machine: for what is worth nothing once the machine has gone.
+    /// Survives this process, but perhaps not the machine: for what is worth nothing once the machine has gone. The disk may
+    /// take its time as for [`Self::save`].
     pub fn save_until_reboot(&self, task_dir: &Path) -> Result<(), RecordError> {
-        self.write(task_dir, false)
+        aside(|| self.write(task_dir, false))
     }
 
     fn write(&self, task_dir: &Path, durable: bool) -> Result<(), RecordError> {
@@ -218,12 +219,6 @@ impl TaskRecord {
         };
         serde_json::from_slice(&json).map(Some).map_err(|source| RecordError::Malformed { path, source })
     }
-}
-
-/// Does what blocks, while another thread takes over what this one has of the runtime.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let has_others = Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if has_others { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// The last part of a task's ARN.

@@ -10,6 +10,7 @@ use super::host::Host;
 use super::record::KnownTask;
 use super::report;
 use super::task_dir::TaskDir;
+use crate::aside::aside;
 use crate::backoff::Backoff;
 use crate::fail_point;
 
@@ -65,7 +66,7 @@ impl Reporter {
                     "running-reported"
                 });
                 reported = Some(known.version);
-                if let Err(error) = self.dir.set_reported(known.version) {
+                if let Err(error) = aside(|| self.dir.set_reported(known.version)) {
                     debug!(
                         task = self.task_arn,
                         error = &error as &dyn std::error::Error,

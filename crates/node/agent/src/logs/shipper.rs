@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::backend::Backend;
 use super::lines::Assembler;
+use crate::aside::aside;
 use crate::backoff::Backoff;
 
 /// Bytes read from a spool at one time: a few calls' worth.
@@ -83,7 +84,7 @@ async fn persistently<T>(
     let mut backoff = Backoff::default();
     let (mut is_first, mut tries_left) = (true, TRIES_AT_THE_END);
     loop {
-        let error = match step() {
+        let error = match aside(&mut step) {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };

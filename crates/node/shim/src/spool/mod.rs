@@ -15,9 +15,10 @@
 //! | 8 | when it was read from the container, milliseconds since 1970 |
 //! | n | a line without its newline, at most 16 KiB; of a gap and of the end: lines dropped, 8 bytes |
 //!
-//! A segment never changes once a higher number exists. A record is whole or it is the last of its segment, cut short
+//! A segment never changes once a higher number exists; it appears with its first 8 bytes, by rename. A record is whole or it is the last of its segment, cut short
 //! by the death of the shim or of the machine (where a file's end may read as zeros: a length below 10 ends a segment).
-//! `position` is `<segment> <offset>\n` in decimal, replaced by rename.
+//! `position` is `<segment> <offset>\n` in decimal, replaced by rename; one that is not whole is none. Its segment may be
+//! gone already: then the next one is read from its beginning.
 
 mod format;
 mod reader;

@@ -82,7 +82,7 @@ impl Reader {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
             .map_err(|errno| failed("watch")(errno.into()))?;
         inotify
-            .add_watch(dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)
+            .add_watch(dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO)
             .map_err(|errno| failed("watch")(errno.into()))?;
         let watch = inotify.as_fd().try_clone_to_owned().map_err(failed("watch"))?;
         // SAFETY: the descriptor is owned by what is registered, and so open for as long as it is registered.
@@ -145,20 +145,32 @@ impl Reader {
     /// Everything before `up_to` is safe elsewhere: it will not be read again, and segments that are done are deleted
     /// (which is what a blocked container waits for).
     ///
+    /// Deletion needs no position: a reader whose segment is gone begins with the next one that there is. So a disk that has
+    /// no room for the position gets its room back, and what a death costs until the position is saved is that records of
+    /// the segment of `up_to` are read twice. The next commit, of the same place too, saves it.
+    ///
     /// # Errors
-    /// The position cannot be saved (then everything since the last commit will be read again) or a segment not deleted.
+    /// The position cannot be saved though the disk has room (then what followed the last commit may be read again), or a
+    /// segment not deleted.
     pub fn commit(&mut self, up_to: Position) -> Result<(), SpoolError> {
         if up_to <= self.committed {
             return Ok(());
         }
         let dir = self.dir.as_path();
         let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
-        up_to.save(dir).map_err(failed("save the position in"))?;
+        let mut saved = up_to.save(dir);
         let done = segments(dir).map_err(failed("list"))?;
         for segment in done.into_iter().filter(|segment| *segment < up_to.segment) {
             fs::remove_file(segment_path(dir, segment)).map_err(failed("delete a segment of"))?;
         }
-        self.committed = up_to;
+        if saved.is_err() {
+            saved = up_to.save(dir);
+        }
+        match saved {
+            Ok(()) => self.committed = up_to,
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(failed("save the position in")(error)),
+        }
         Ok(())
     }
 
@@ -223,17 +235,19 @@ impl Position {
     /// A new spool's: segment 0 never exists.
     const START: Self = Self { segment: 0, offset: 0 };
 
+    /// Where the machine died while it was being saved there may be nothing, or zeros: then all that there is is read again.
     fn load(dir: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(dir.join("position")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::START),
-            Err(error) => return Err(error),
-        };
-        let parsed = text
-            .trim_end()
-            .split_once(' ')
-            .and_then(|(segment, offset)| Some(Self { segment: segment.parse().ok()?, offset: offset.parse().ok()? }));
-        parsed.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "not a segment and an offset"))
+        match fs::read(dir.join("position")) {
+            Ok(text) => Ok(Self::parse(&text).unwrap_or(Self::START)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::START),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` for anything that is not whole: a number cut short would be a place within a record.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (segment, offset) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once(' ')?;
+        Some(Self { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
     }
 
     /// By rename: a death in between leaves the old position, and what followed it is read twice, never not at all.
@@ -242,4 +256,9 @@ impl Position {
         fs::write(&staged, format!("{} {}\n", self.segment, self.offset))?;
         fs::rename(&staged, dir.join("position"))
     }
+}
+
+/// The disk has no room, or the spool's owner has no more of it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -11,7 +11,10 @@ use std::{
     path::PathBuf,
 };
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::{
+    fcntl::OFlag,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+};
 
 use super::format::{Line, MAGIC, encode_end, encode_gap, encode_line, segment_number, segment_path, segments};
 
@@ -124,7 +127,11 @@ impl Writer {
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
-        let Some(size) = self.sizes.get(&self.number).copied() else { return Err(io::ErrorKind::NotFound.into()) };
+        // A segment that could not be followed by another is not written on: it would outgrow what the reader may delete.
+        if self.size()? >= self.options.segment_bytes {
+            self.next_segment()?;
+        }
+        let size = self.size()?;
         if let Err(error) = self.file.write_all(&self.buffer) {
             // Part of it may be there: take it back, or the next record would be read as its rest.
             self.file.set_len(size)?;
@@ -132,11 +139,17 @@ impl Writer {
         }
         let size = size + self.buffer.len() as u64;
         self.sizes.insert(self.number, size);
-        // A full spool closes its last segment too, so that the reader may delete all there is.
+        // A full spool closes its last segment too, so that the reader may delete all there is. What was written is there,
+        // whether or not that can be done now.
         if size >= self.options.segment_bytes || self.is_full() {
-            self.next_segment()?;
+            let _ = self.next_segment();
         }
         Ok(())
+    }
+
+    /// Bytes of the segment that is written to.
+    fn size(&self) -> io::Result<u64> {
+        self.sizes.get(&self.number).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn next_segment(&mut self) -> io::Result<()> {
@@ -147,11 +160,15 @@ impl Writer {
     }
 }
 
-fn create(options: &SpoolOptions, number: u64) -> io::Result<File> {
-    let path = segment_path(&options.dir, number);
+/// A segment appears whole or not at all: where a higher number is, the reader takes all lower ones for complete.
+fn create(spool: &SpoolOptions, number: u64) -> io::Result<File> {
+    let staged = spool.dir.join("segment.tmp");
     // Appending: after a failed write was taken back, the next one goes to the new end.
-    let mut file = File::options().append(true).create_new(true).mode(0o600).open(path)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlag::O_APPEND.bits());
+    let mut file = options.open(&staged)?;
     file.write_all(MAGIC)?;
+    fs::rename(&staged, segment_path(&spool.dir, number))?;
     Ok(file)
 }
 

@@ -48,6 +48,7 @@ async fn the_same_node_again_keeps_what_is_its_owners() {
         { "name": "MEMORY", "type": "INTEGER", "integerValue": 900 },
     ]);
     let again = json!({ "containerInstanceArn": arn, "totalResources": smaller });
+    bench.connect(&arn, false).await;
     assert_eq!(bench.register("a", again).await.unwrap(), arn);
     let input = json!({ "containerInstances": [arn], "include": ["TAGS"] });
     let answer = bench.describe_container_instances(&owner(), input).await.unwrap();
@@ -75,6 +76,48 @@ async fn a_registration_is_void_for_others_and_for_other_hardware() {
 }
 
 #[tokio::test]
+async fn an_agent_that_did_not_hear_the_answer_is_told_the_same_again() {
+    let bench = Bench::new();
+    let token = json!({ "clientToken": "0123" });
+    let arn = bench.register("a", token.clone()).await.unwrap();
+    assert_eq!(bench.register("a", token.clone()).await.unwrap(), arn);
+    assert_ne!(bench.register("a", json!({ "clientToken": "4567" })).await.unwrap(), arn);
+    assert_ne!(bench.register("a", json!({})).await.unwrap(), arn);
+    assert_ne!(bench.register("b", token.clone()).await.unwrap(), arn, "a token is its principal's");
+    bench.deregister_container_instance(&node("a"), json!({ "containerInstance": arn })).await.unwrap();
+    let next = bench.register("a", token.clone()).await.unwrap();
+    assert_ne!(next, arn);
+    assert_eq!(bench.register("a", token).await.unwrap(), next);
+}
+
+#[tokio::test]
+async fn an_agent_over_a_copy_changes_nothing_of_a_node_that_is_there() {
+    let bench = Bench::new();
+    let range = |range: &str| {
+        let mut attributes = offer("a")["attributes"].as_array().unwrap().clone();
+        attributes.push(json!({ "name": "estiva.eni-range", "value": range }));
+        json!({ "attributes": attributes })
+    };
+    let arn = bench.register("a", range("10.0.0.8-10.0.0.15")).await.unwrap();
+    let again = |more: serde_json::Value| merged(json!({ "containerInstanceArn": arn }), more);
+    bench.connect(&arn, true).await;
+    let before = bench.instance(&arn).await;
+    let smaller =
+        json!({ "totalResources": [{ "name": "CPU", "integerValue": 1 }, { "name": "MEMORY", "integerValue": 1 }] });
+    let smaller = merged(range("10.0.0.8-10.0.0.15"), smaller);
+    for other in [range("10.1.0.8-10.1.0.15"), json!({}), smaller] {
+        let refused = refusal(bench.register("a", again(other)).await.map(serde_json::Value::from));
+        assert!(refused.starts_with("ServerException"), "{refused}");
+        assert_eq!(bench.instance(&arn).await, before);
+    }
+    // The node itself, whose former session is not known to be over yet.
+    assert_eq!(bench.register("a", again(range("10.0.0.8-10.0.0.15"))).await.unwrap(), arn);
+    bench.connect(&arn, false).await;
+    assert_eq!(bench.register("a", again(range("10.1.0.8-10.1.0.15"))).await.unwrap(), arn);
+    assert_ne!(bench.instance(&arn).await["attributes"], before["attributes"]);
+}
+
+#[tokio::test]
 async fn what_a_stranger_sends_has_limits() {
     let bench = Bench::new();
     let many: Vec<_> = (0..201).map(|number| json!({ "name": format!("a{number}") })).collect();
@@ -93,6 +136,7 @@ async fn what_a_stranger_sends_has_limits() {
         json!({ "totalResources": [{ "name": "CPU", "integerValue": 1 }] }),
         json!({ "totalResources": port("70000") }),
         json!({ "versionInfo": { "agentVersion": "x".repeat(256) } }),
+        json!({ "clientToken": "x".repeat(65) }),
     ] {
         let refused = refusal(bench.register_container_instance(&node("a"), merged(offer("a"), more.clone())).await);
         assert!(refused.starts_with("InvalidParameterException"), "{more}: {refused}");

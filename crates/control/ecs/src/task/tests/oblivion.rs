@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::container_instance::forget_inactive;
 use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow};
 use crate::container_instance::tests::bench::{Bench, owner, reasons};
+use crate::exec_session::table::ExecSessionRow;
 use crate::scope::Scope;
 use crate::task::retention::{BATCH_ROWS, forget_due};
 use crate::task::table::{ClientTokenRow, TaskRow, TaskStatusRow, minute_of};
@@ -76,6 +77,35 @@ async fn a_definition_goes_with_the_last_task_that_used_it() {
         after(&bench, start, 62).await;
         assert_eq!(bench.count::<TaskDefinitionRow>(), left);
     }
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_opened_is_forgotten_with_its_token() {
+    let (bench, start) = (Bench::new(), this_minute());
+    let session = |opened: bool| ExecSessionRow {
+        scope: Scope::of(&owner()),
+        id: format!("opened-{opened}"),
+        task_arn: String::new(),
+        container_instance_key: String::new(),
+        container: String::new(),
+        command: String::new(),
+        token_sha256: String::new(),
+        opened,
+        log_group: None,
+        created_at: Timestamp::now(),
+    };
+    let update = bench.ecs.store.update(|tx| {
+        for opened in [true, false] {
+            tx.put(session(opened));
+        }
+        Ok::<_, Error>(())
+    });
+    update.await.unwrap();
+    after(&bench, start, 0).await;
+    assert_eq!(bench.count::<ExecSessionRow>(), 2);
+    after(&bench, start, 3).await;
+    assert!(bench.ecs.store.view().contains::<ExecSessionRow>("opened-true"));
+    assert_eq!(bench.count::<ExecSessionRow>(), 1);
 }
 
 #[tokio::test]

@@ -246,7 +246,8 @@ async fn a_port_that_an_agent_comes_to_keep_is_kept() {
     let task = bench.run("tcp").await;
     let mut total = offer("a")["totalResources"].as_array().unwrap().clone();
     total[2]["stringSetValue"] = json!(["22", "8080"]);
-    bench.register("a", json!({ "containerInstanceArn": arn, "totalResources": total })).await.unwrap();
+    bench.connect(&arn, false).await;
+    bench.join("a", json!({ "containerInstanceArn": arn, "totalResources": total })).await;
     bench.report("a", &task, json!({ "status": "STOPPED" })).await.unwrap();
     assert_eq!(reasons(&run(&bench, "tcp", json!({})).await), ["RESOURCE:PORTS"]);
 }

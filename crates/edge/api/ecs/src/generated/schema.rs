@@ -3600,6 +3600,7 @@ pub static REGISTER_CONTAINER_INSTANCE_REQUEST: Shape = Shape::of(
     Kind::Structure {
         members: &[
             Member::of("attributes", &ATTRIBUTES),
+            Member::of("clientToken", &STRING),
             Member::of("cluster", &STRING),
             Member::of("containerInstanceArn", &STRING),
             Member::of("instanceIdentityDocument", &STRING),

@@ -3847,6 +3847,7 @@ structures! { PutClusterCapacityProvidersResponse = PUT_CLUSTER_CAPACITY_PROVIDE
 #[derive(Clone, PartialEq, Default)]
 pub struct RegisterContainerInstanceRequest {
     pub attributes: Option<Vec<Attribute>>,
+    pub client_token: Option<String>,
     pub cluster: Option<String>,
     pub container_instance_arn: Option<String>,
     pub instance_identity_document: Option<String>,
@@ -3857,7 +3858,7 @@ pub struct RegisterContainerInstanceRequest {
     pub version_info: Option<VersionInfo>,
 }
 
-structures! { RegisterContainerInstanceRequest = REGISTER_CONTAINER_INSTANCE_REQUEST [attributes, cluster, container_instance_arn, instance_identity_document, instance_identity_document_signature, platform_devices, tags, total_resources, version_info]; }
+structures! { RegisterContainerInstanceRequest = REGISTER_CONTAINER_INSTANCE_REQUEST [attributes, client_token, cluster, container_instance_arn, instance_identity_document, instance_identity_document_signature, platform_devices, tags, total_resources, version_info]; }
 
 #[derive(Clone, PartialEq, Default)]
 pub struct RegisterContainerInstanceResponse {

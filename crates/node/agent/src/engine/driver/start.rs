@@ -10,6 +10,7 @@ use estiva_shim::status::Status;
 use tokio::time::Instant;
 
 use super::{Driver, Live};
+use crate::aside::aside;
 use crate::engine::failure::StartFailure;
 use crate::engine::prepare::{self, Prepared};
 use crate::fail_point;
@@ -101,7 +102,7 @@ impl Driver {
         // What is mounted for the task must be there before its shim, which sees no later mount of the host's.
         prepare::storage(&self.record.task, &self.dir).await?;
         fail_point::reach("storage-made");
-        let prepared = prepare::containers(&self.host, &self.record, &self.dir, &images)?;
+        let prepared = aside(|| prepare::containers(&self.host, &self.record, &self.dir, &images))?;
         if liveness == Liveness::NeverStarted {
             self.spawn_shim().await?;
             fail_point::reach("shim-spawned");
