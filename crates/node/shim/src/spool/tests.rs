@@ -19,6 +19,15 @@ fn put(writer: &mut Writer, text: &str) {
     writer.flush().unwrap();
 }
 
+/// Of a spool without room for more.
+fn full_writer(dir: &Path) -> Writer {
+    let mut writer = writer(dir, true);
+    while !writer.must_block() {
+        put(&mut writer, &"x".repeat(100));
+    }
+    writer
+}
+
 fn texts(batch: &Batch) -> Vec<String> {
     let text = |(_, record): &(Position, Record)| match record {
         Record::Line { bytes, .. } => String::from_utf8(bytes.clone()).unwrap(),
@@ -70,10 +79,7 @@ async fn a_full_spool_is_emptied_by_commits() {
 #[tokio::test]
 async fn a_commit_up_to_a_place_keeps_what_follows() {
     let dir = TempDir::new().unwrap();
-    let mut writer = writer(dir.path(), true);
-    while !writer.must_block() {
-        put(&mut writer, &"x".repeat(100));
-    }
+    let mut writer = full_writer(dir.path());
     let mut reader = Reader::open(dir.path()).unwrap();
     let (last, _) = reader.read(100_000).unwrap().records.pop().unwrap();
     reader.commit(last).unwrap();
@@ -85,10 +91,7 @@ async fn a_commit_up_to_a_place_keeps_what_follows() {
 #[tokio::test]
 async fn a_death_between_a_commit_and_its_deletions_leaves_the_spool_usable() {
     let dir = TempDir::new().unwrap();
-    let mut writer = writer(dir.path(), true);
-    while !writer.must_block() {
-        put(&mut writer, &"x".repeat(100));
-    }
+    let mut writer = full_writer(dir.path());
     let mut reader = Reader::open(dir.path()).unwrap();
     reader.read(100_000).unwrap();
     let end = reader.position();
@@ -166,10 +169,7 @@ fn fill(dir: &Path, file: &str) {
 #[tokio::test]
 async fn a_disk_that_is_full_of_segments_gets_its_room_back() {
     let dir = TempDir::new().unwrap();
-    let mut writer = writer(dir.path(), true);
-    while !writer.must_block() {
-        put(&mut writer, &"x".repeat(100));
-    }
+    let mut writer = full_writer(dir.path());
     let mut reader = Reader::open(dir.path()).unwrap();
     let read = reader.read(100_000).unwrap().records.len();
     fill(dir.path(), "position.tmp");

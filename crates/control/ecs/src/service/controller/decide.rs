@@ -298,7 +298,7 @@ fn has_company(view: &Snapshot, instance: &str) -> bool {
         let service = service_key(task).and_then(|key| view.get::<ServiceRow>(&key));
         service.is_some_and(|service| service.is_daemon)
     };
-    view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).any(|task| task.is_live && !is_of_daemon(&task))
+    view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).any(|task| !is_of_daemon(&task))
 }
 
 impl Decision {

@@ -201,8 +201,8 @@ fn from<'a, V>(map: &'a BTreeMap<String, V>, prefix: &str) -> Range<'a, String, 
 
 /// The DAEMON services with a task on a container instance: it stays for as long as others do.
 fn daemons_on(view: &Snapshot, instance: &str) -> Vec<String> {
-    let live = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance).filter(|task| task.is_live);
-    let services: BTreeSet<String> = live.filter_map(|task| service_key(&task)).collect();
+    let tasks = view.index::<TaskRow>(BY_CONTAINER_INSTANCE, instance);
+    let services: BTreeSet<String> = tasks.filter_map(|task| service_key(&task)).collect();
     let is_daemon = |key: &String| view.get::<ServiceRow>(key).is_some_and(|row| row.is_daemon);
     services.into_iter().filter(is_daemon).collect()
 }
