@@ -170,6 +170,12 @@ class Installation:
         pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=group, logStreamNames=[stream])
         return [event["message"] for page in pages for event in page["events"]]
 
+    def node_environment(self):
+        """For an agent elsewhere: the environment with the node's key."""
+        key = json.loads((self.data / "credentials.json").read_text())["node"]
+        named = {"AWS_ACCESS_KEY_ID": key["access_key_id"], "AWS_SECRET_ACCESS_KEY": key["secret_access_key"]}
+        return {**os.environ, **named, "AWS_REGION": "us-east-1"}
+
     def remove(self):
         shutil.rmtree(self.data)
 

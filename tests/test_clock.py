@@ -69,12 +69,8 @@ def test_a_node_whose_clock_is_wrong_works_all_the_same(new_installation, tmp_pa
     here = new_installation()
     node = Installation(tmp_path / "node")
     node.estiva("image", "import", str(image_files["busybox"]))
-    keys = json.loads((here.data / "credentials.json").read_text())["node"]
     environment = {
-        **os.environ,
-        "AWS_ACCESS_KEY_ID": keys["access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
-        "AWS_REGION": "us-east-1",
+        **here.node_environment(),
         "LD_PRELOAD": str(FAKETIME),
         "FAKETIME": "-3600",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -1,6 +1,5 @@
 """Installations: several on one machine, more than one node, and who may look inside."""
 
-import json
 import os
 import shutil
 import signal
@@ -54,13 +53,7 @@ def test_a_second_node_shares_the_work(new_installation, tmp_path, image_files):
     here = new_installation()
     node = Installation(tmp_path / "node")
     node.estiva("image", "import", str(image_files["busybox"]))
-    keys = json.loads((here.data / "credentials.json").read_text())["node"]
-    environment = {
-        **os.environ,
-        "AWS_ACCESS_KEY_ID": keys["access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
-        "AWS_REGION": "us-east-1",
-    }
+    environment = here.node_environment()
     agent = subprocess.Popen([BINARY, "--data", node.data, "agent", "--server", here.endpoint], env=environment, stderr=subprocess.DEVNULL)
     try:
 
@@ -139,8 +132,7 @@ def test_a_copy_of_a_node_does_not_speak_for_it(new_installation, tmp_path, imag
     here = new_installation()
     node, clone = Installation(tmp_path / "node"), Installation(tmp_path / "clone")
     node.estiva("image", "import", str(image_files["busybox"]))
-    keys = json.loads((here.data / "credentials.json").read_text())["node"]
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+    environment = here.node_environment()
     log = tmp_path / "log"
 
     def agent(of, stderr):

@@ -488,8 +488,7 @@ def test_only_the_owner_reaches_what_nodes_keep(pair):
 def test_a_remote_machine_joins_as_an_external_one(new_installation, tmp_path, image_files):
     here, node = new_installation(), Installation(tmp_path / "node")
     node.estiva("image", "import", str(image_files["busybox"]))
-    keys = json.loads((here.data / "credentials.json").read_text())["node"]
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"], "AWS_REGION": "us-east-1"}
+    environment = here.node_environment()
     more = ["--external", "--az", "cellar-1", "--instance-type", "rack-7", "--attribute", "rack=7", "--attribute", "dry", "--task-slots", "3"]
     command = [BINARY, "--data", node.data, "agent", "--server", here.endpoint, *more]
     agent = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -517,8 +516,7 @@ def test_a_remote_machine_joins_as_an_external_one(new_installation, tmp_path, i
 def test_an_agent_that_dies_before_it_keeps_its_registration_is_no_second_node(new_installation, tmp_path):
     here, node = new_installation(), Installation(tmp_path / "node")
     [first] = connected(here)
-    keys = json.loads((here.data / "credentials.json").read_text())["node"]
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+    environment = here.node_environment()
     marker = tmp_path / "reached"
     command = [BINARY, "--data", node.data, "agent", "--server", here.endpoint]
     all_of_them = lambda: set(here.ecs.list_container_instances()["containerInstanceArns"])
