@@ -79,6 +79,19 @@ def estiva(tmp_path_factory, image_files):
     here.down()
 
 
+@pytest.fixture(autouse=True)
+def as_it_was(request):
+    """Stops what a test that failed left running in the shared installation, so that it fails alone."""
+    if "estiva" not in request.fixturenames:
+        yield
+        return
+    estiva = request.getfixturevalue("estiva")
+    before = set(estiva.running_tasks())
+    yield
+    for arn in set(estiva.running_tasks()) - before:
+        estiva.stop(arn)
+
+
 @pytest.fixture(scope="session")
 def furnished(estiva, tmp_path_factory):
     """An image of the shared installation that has accounts, an entry point, and a volume with content and owners."""

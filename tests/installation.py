@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def eventually(check, timeout=20.0, interval=0.02):
+def eventually(check, timeout=60.0, interval=0.02):
     """What `check` gives once it is neither None nor False; fails after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
@@ -36,6 +37,30 @@ def eventually(check, timeout=20.0, interval=0.02):
             return value
         assert time.monotonic() < end, "it did not come about in time"
         time.sleep(interval)
+
+
+def files(directory):
+    """Path and size of each regular file below; what is renamed or removed meanwhile is not there."""
+    for path in Path(directory).rglob("*"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield path, status.st_size
+
+
+def files_that_contain(directory, texts):
+    """The regular files below that have one of `texts` (bytes) in them."""
+    found = []
+    for path, _ in files(directory):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        if any(text in content for text in texts):
+            found.append(path)
+    return found
 
 
 class Installation:
@@ -149,7 +174,7 @@ class Installation:
     def task(self, arn, cluster="default"):
         return self.ecs.describe_tasks(cluster=cluster, tasks=[arn])["tasks"][0]
 
-    def wait(self, status, arn, cluster="default", timeout=30.0):
+    def wait(self, status, arn, cluster="default", timeout=60.0):
         def reached():
             task = self.task(arn, cluster)
             if task["lastStatus"] == "STOPPED" and status != "STOPPED":
@@ -161,6 +186,11 @@ class Installation:
     def run_to_end(self, family, **more):
         [arn] = self.run(family, **more)
         return self.wait("STOPPED", arn, more.get("cluster", "default"))
+
+    def running_tasks(self):
+        """ARNs of the tasks of the default cluster that are to run, whether they do yet or not."""
+        pages = self.ecs.get_paginator("list_tasks").paginate()
+        return [arn for page in pages for arn in page["taskArns"]]
 
     def stop(self, arn, cluster="default", **more):
         self.ecs.stop_task(cluster=cluster, task=arn, **more)

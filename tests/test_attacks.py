@@ -522,7 +522,7 @@ def test_a_flood_of_output_stays_within_its_files(estiva):
         newest = logs / "json.log"
         return newest.exists() and '"log":"last\\n"' in newest.read_text()[-200:]
 
-    eventually(through, timeout=60)
+    eventually(through)
     # What is written at once may go over a file's bound.
     assert 1 << 20 < largest <= 3 * ((1 << 20) + (128 << 10))
     assert run(estiva, shell("exit 0"))["containers"][0]["exitCode"] == 0
@@ -542,7 +542,7 @@ def test_a_flood_while_nobody_takes_it_neither_blocks_nor_fills_the_disk(new_ins
     shim, [agent] = shim_of(here, arn), here.processes("agent")
     os.kill(agent, 19)
     try:
-        eventually(lambda: not children({shim}), timeout=60)
+        eventually(lambda: not children({shim}))
         assert size_of(here.data / "node/tasks" / task / "logs") <= 3 << 20
     finally:
         os.kill(agent, 18)

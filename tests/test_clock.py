@@ -84,5 +84,5 @@ def test_a_node_whose_clock_is_wrong_works_all_the_same(new_installation, tmp_pa
         assert here.wait("STOPPED", arn)["containers"][0]["exitCode"] == 8
     finally:
         agent.terminate()
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=60) == 0
         node.down()

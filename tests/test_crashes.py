@@ -122,10 +122,10 @@ def test_a_start_that_is_cut_short_goes_on(new_installation):
         eventually(lambda: connected(here))
     assert arns
     for arn in arns:
-        here.wait("RUNNING", arn, timeout=60)
+        here.wait("RUNNING", arn)
     listed = here.ecs.list_tasks()["taskArns"]
     for arn in listed:
-        here.wait("RUNNING", arn, timeout=60)
+        here.wait("RUNNING", arn)
     assert set(arns) <= set(listed)
     eventually(lambda: len(here.processes("shim")) == len(listed))
     for arn in listed:

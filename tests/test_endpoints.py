@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from inside import Inside
-from installation import container, eventually
+from installation import container, eventually, files_that_contain
 
 ADDRESS = "http://169.254.170.2"
 NETWORK = {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}}
@@ -278,9 +278,8 @@ def test_credentials_survive_the_agent_and_are_never_written_down(new_installati
     assert session(here, "sts", after).get_caller_identity()["Arn"].endswith(f"/navigator/{asker.id}")
     assert get(asker, asker.environment()["ECS_CONTAINER_METADATA_URI_V4"].removeprefix(ADDRESS))["Name"] == "main"
     secrets = {credentials[name].encode() for credentials in (before, after) for name in ("SecretAccessKey", "Token")}
-    read = [(path, path.read_bytes()) for path in here.data.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert any(path.name == "record.json" and asker.id.encode() in content for path, content in read)
-    assert [path for path, content in read if any(secret in content for secret in secrets)] == []
+    assert "record.json" in {path.name for path in files_that_contain(here.data, [asker.id.encode()])}
+    assert files_that_contain(here.data, secrets) == []
 
 
 def test_task_protection_is_for_tasks_of_services(inside):

@@ -64,7 +64,7 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def wait_for(self, text, timeout=30):
+    def wait_for(self, text, timeout=60):
         end = time.monotonic() + timeout
         while text.encode() not in self.shown:
             assert time.monotonic() < end, self.shown
@@ -221,7 +221,7 @@ def test_top_shows_what_containers_use(estiva, task):
         mine = [it for it in tasks if it["taskArn"] == task]
         return mine[0] if mine and mine[0]["containers"][0].get("cpuPercent") is not None else None
 
-    usage = eventually(shown, timeout=60)
+    usage = eventually(shown)
     assert {it["name"] for it in usage["containers"]} == {"web", "frozen"}
     assert all(it["memoryMiB"] > 0 for it in usage["containers"])
     assert task.rsplit("/", 1)[-1] in estiva.estiva("top").stdout

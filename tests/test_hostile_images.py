@@ -46,7 +46,7 @@ def name_of():
     return f"image-{uuid.uuid4().hex[:8]}"
 
 
-def run(here, definition, timeout=30.0):
+def run(here, definition, timeout=60.0):
     family = f"hostile-{uuid.uuid4().hex[:8]}"
     here.register(family, [definition])
     [arn] = here.run(family)

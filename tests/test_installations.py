@@ -70,7 +70,7 @@ def test_a_second_node_shares_the_work(new_installation, tmp_path, image_files):
             here.stop(arn)
     finally:
         agent.terminate()
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=60) == 0
         node.down()
     eventually(lambda: len(here.ecs.list_container_instances(filter="agentConnected == false")["containerInstanceArns"]) == 1)
 
@@ -153,7 +153,7 @@ def test_a_copy_of_a_node_does_not_speak_for_it(new_installation, tmp_path, imag
         shutil.copytree(node.data, clone.data, ignore=left, symlinks=True)
         with log.open("w") as stderr:
             agents.append(agent(clone, stderr))
-        eventually(lambda: log.read_text().count("The container instance has a session") >= 3, timeout=60)
+        eventually(lambda: log.read_text().count("The container instance has a session") >= 3)
         assert "the task's shim is gone" in log.read_text()
         assert attributes() == before
         assert here.task(arn)["lastStatus"] == "RUNNING"
@@ -162,7 +162,7 @@ def test_a_copy_of_a_node_does_not_speak_for_it(new_installation, tmp_path, imag
     finally:
         for running in agents:
             running.terminate()
-        assert [running.wait(timeout=20) for running in agents] == [0, 0]
+        assert [running.wait(timeout=60) for running in agents] == [0, 0]
         clone.down()
         node.down()
 

@@ -8,7 +8,7 @@ import time
 import zlib
 
 import pytest
-from installation import eventually, free_port, shell
+from installation import eventually, files, free_port, shell
 
 
 def logged(driver, script="echo moored", **options):
@@ -113,11 +113,11 @@ def test_blocking_loses_nothing_though_the_backend_comes_late(estiva, listener):
     [arn] = estiva.run("late-backend")
     estiva.wait("RUNNING", arn)
     spool = estiva.data / "node/tasks" / arn.rsplit("/", 1)[-1] / "logs/main"
-    eventually(lambda: sum(it.stat().st_size for it in spool.iterdir()) > 60_000_000)
+    eventually(lambda: sum(size for _, size in files(spool)) > 60_000_000)
     listener.open()
-    task = estiva.wait("STOPPED", arn, timeout=60)
+    task = estiva.wait("STOPPED", arn)
     assert task["containers"][0]["exitCode"] == 0, task
-    eventually(lambda: b"the last" in listener.received, timeout=60)
+    eventually(lambda: b"the last" in listener.received)
     assert listener.received.count(b"x") >= 80 * 1_000_000
 
 
@@ -128,7 +128,7 @@ def test_an_unfinished_line_does_not_hold_back_the_other_stream(estiva, listener
     definition = logged("fluentd", script, fluentd_address=f"127.0.0.1:{listener.port}", mode="blocking")
     estiva.register("unfinished-line", [{**definition, "memory": 256}])
     [arn] = estiva.run("unfinished-line")
-    assert estiva.wait("STOPPED", arn, timeout=60)["containers"][0]["exitCode"] == 0
+    assert estiva.wait("STOPPED", arn)["containers"][0]["exitCode"] == 0
     eventually(lambda: listener.received.count(b"x") >= 80 * 1_000_000)
     assert listener.received.count(b"u") >= 40000
 
@@ -208,9 +208,9 @@ def test_json_files_are_rotated(estiva):
         return '"log":"100000\\n"' in text and text.endswith("\n") and (directory / "json.log.2").exists()
 
     eventually(is_whole)
-    files = sorted(it.name for it in directory.iterdir())
-    assert files == ["json.log", "json.log.1", "json.log.2"]
-    assert all(it.stat().st_size <= 110_000 for it in directory.iterdir())
+    sizes = {path.name: size for path, size in files(directory)}
+    assert sorted(sizes) == ["json.log", "json.log.1", "json.log.2"]
+    assert max(sizes.values()) <= 110_000
     estiva.stop(arn)
 
 

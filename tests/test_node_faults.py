@@ -171,7 +171,7 @@ def test_what_a_nodes_disk_lacks_is_named_and_passes(small_node):
         assert connected(here)
         heal(small)
     for here, small, reason, heal, before, arn in faults:
-        assert here.wait("STOPPED", arn, timeout=60)["containers"][0].get("exitCode") == 5
+        assert here.wait("STOPPED", arn)["containers"][0].get("exitCode") == 5
         assert run(here, shell("exit 0"))["containers"][0].get("exitCode") == 0
         if before:
             assert_untroubled(here, *before)
@@ -199,10 +199,10 @@ def test_a_disk_that_log_lines_have_filled_gets_its_room_back(small_node):
     [server] = here.processes("server")
     os.kill(server, signal.SIGSTOP)
     try:
-        eventually(lambda: room() < 1 << 14, timeout=60)
+        eventually(lambda: room() < 1 << 14)
     finally:
         os.kill(server, signal.SIGCONT)
-    eventually(lambda: room() > before - 10 * MIB, timeout=60)
+    eventually(lambda: room() > before - 10 * MIB)
     here.stop(arn)
     assert {line for line in lines_of(here, "/loud", arn) if "lines were dropped" not in line} == {"x" * 1000}
 
@@ -393,7 +393,7 @@ def test_a_node_under_load_is_not_taken_for_dead(new_installation):
     # 250 processes that would each have a processor.
     arns = here.run("spinning", count=10)
     for spinning in arns:
-        here.wait("RUNNING", spinning, timeout=60)
+        here.wait("RUNNING", spinning)
     end = time.monotonic() + 8
     while time.monotonic() < end:
         assert connected(here)
@@ -403,7 +403,7 @@ def test_a_node_under_load_is_not_taken_for_dead(new_installation):
     for spinning in arns:
         here.ecs.stop_task(task=spinning)
     for spinning in arns:
-        assert here.wait("STOPPED", spinning, timeout=60)["containers"][0]["exitCode"] == 137
+        assert here.wait("STOPPED", spinning)["containers"][0]["exitCode"] == 137
     assert_untroubled(here, arn, before)
 
 

@@ -459,7 +459,7 @@ def test_down_ends_every_nodes_tasks_though_one_nodes_do_not_end(new_installatio
         here.wait("RUNNING", task)
     command = [BINARY, "--data", here.data, "--listen", f"127.0.0.1:{here.port}", "down"]
     down = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    eventually(lambda: len(here.processes("shim")) == 1, timeout=60)
+    eventually(lambda: len(here.processes("shim")) == 1)
     assert down.poll() is None
     kill(processes(LONG, "sleep"))
     assert "stopped 3 tasks" in down.communicate(timeout=60)[0]
@@ -509,7 +509,7 @@ def test_a_remote_machine_joins_as_an_external_one(new_installation, tmp_path, i
             assert here.task(task)["containerInstanceArn"] == first
     finally:
         agent.terminate()
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=60) == 0
         node.down()
 
 
@@ -529,5 +529,5 @@ def test_an_agent_that_dies_before_it_keeps_its_registration_is_no_second_node(n
         assert all_of_them() == {first, arn}
     finally:
         agent.terminate()
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=60) == 0
         node.down()

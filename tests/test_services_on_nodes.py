@@ -42,13 +42,13 @@ def described(here, name):
     return here.ecs.describe_services(services=[name])["services"][0]
 
 
-def stable(here, name, count=None, timeout=60):
+def stable(here, name, count=None):
     def reached():
         it = described(here, name)
         done = len(it["deployments"]) == 1 and it["deployments"][0]["rolloutState"] == "COMPLETED"
         return it if done and it["runningCount"] == it["desiredCount"] == (it["desiredCount"] if count is None else count) else None
 
-    return eventually(reached, timeout)
+    return eventually(reached)
 
 
 def tasks(here, name):

@@ -120,7 +120,7 @@ def test_a_check_that_hangs_is_a_failure(estiva):
     check = {"command": ["CMD-SHELL", "sleep 1000"], "interval": 5, "timeout": 2, "retries": 1}
     estiva.register("hangs", [shell("sleep 1000", stopTimeout=2, healthCheck=check)])
     [arn] = estiva.run("hangs")
-    assert eventually(lambda: estiva.task(arn)["healthStatus"] == "UNHEALTHY", timeout=40)
+    assert eventually(lambda: estiva.task(arn)["healthStatus"] == "UNHEALTHY")
     estiva.stop(arn)
 
 
