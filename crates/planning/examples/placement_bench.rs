@@ -106,7 +106,7 @@ impl Cluster {
             let begun = Instant::now();
             for (by, instance) in &changes[seen[service]..] {
                 if *by != service {
-                    rankings[service].update(*instance, &self.candidate(service, *instance), &mut rng);
+                    rankings[service].update(*instance, Some(&self.candidate(service, *instance)), &mut rng);
                 }
             }
             let placement = rankings[service].place(batch, &mut rng);

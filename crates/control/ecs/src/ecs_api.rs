@@ -13,6 +13,7 @@ use crate::alarm::{AlarmStates, NoAlarms};
 use crate::container_instance::loss::LossController;
 use crate::service::controller::ServiceController;
 use crate::task::limit::TimeoutController;
+use crate::task::placement::Placer;
 use crate::task::usage::Usages;
 use crate::{
     account_setting, attribute, capacity_provider, cluster, container_instance, exec_session, service, tag, task,
@@ -51,13 +52,15 @@ pub struct EcsService {
     pub(crate) options: Options,
     pub(crate) usages: Usages,
     pub(crate) ambient: Ambient,
+    pub(crate) placer: Arc<Placer>,
     pub(crate) alarms: Arc<dyn AlarmStates>,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
     pub fn new(store: Store, options: Options, ambient: Ambient) -> Self {
-        Self { store, options, usages: Usages::default(), ambient, alarms: Arc::new(NoAlarms) }
+        let placer = Arc::new(Placer::new(ambient.clone()));
+        Self { store, options, usages: Usages::default(), ambient, placer, alarms: Arc::new(NoAlarms) }
     }
 
     /// Where the node protocol puts what nodes measure.
@@ -76,7 +79,7 @@ impl EcsService {
     /// polled.
     pub async fn run(&self) {
         let services =
-            ServiceController::new(self.ambient.clone(), self.options.healthy_after, Arc::clone(&self.alarms));
+            ServiceController::new(Arc::clone(&self.placer), self.options.healthy_after, Arc::clone(&self.alarms));
         let losses = LossController::new(self.ambient.clone(), self.options.lost_node_after);
         let timeouts = TimeoutController::new(self.ambient.clone());
         tokio::join!(

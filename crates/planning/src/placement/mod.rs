@@ -63,7 +63,7 @@ pub struct Placement {
 }
 
 /// What each of some equal tasks asks of its instance.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demand {
     /// What it takes.
     pub resources: Resources,

@@ -9,12 +9,13 @@ use super::{Candidate, Demand, Lack, Placement};
 
 /// Places equal tasks one after the other: O(m) to make, O(log m) a task.
 ///
-/// It may be kept: who tells it what else changed on the candidates ([`Self::update`]) need not make another.
+/// It may be kept: who tells it what else changed on the candidates ([`Self::update`], [`Self::add`]) need not make another.
 #[derive(Debug)]
 pub struct Ranking {
     demand: Demand,
     strategies: Strategies,
-    rooms: Vec<Room>,
+    /// Of each candidate; none of those that are gone.
+    rooms: Vec<Option<Room>>,
     tree: Tree,
 }
 
@@ -28,13 +29,24 @@ impl Ranking {
             tree: Tree::new(Best::FewestTasks, strategies.columns()),
         };
         for candidate in candidates {
-            let room = ranking.room(candidate);
-            ranking.rooms.push(room);
-            let standing = ranking.standing(&room);
-            ranking.tree.push(&candidate.spread, room.group_tasks, standing, rng);
+            ranking.push(candidate, rng);
         }
         ranking.tree.settle(rng);
         ranking
+    }
+
+    /// Another candidate, which is the last of the list then.
+    pub fn add(&mut self, candidate: &Candidate<'_>, rng: &mut impl Rng) {
+        let standing = self.push(candidate, rng);
+        self.tree.change(self.rooms.len() - 1, 0, standing, rng);
+    }
+
+    fn push(&mut self, candidate: &Candidate<'_>, rng: &mut impl Rng) -> Option<Standing> {
+        let room = self.room(candidate);
+        let standing = self.standing(&room);
+        self.rooms.push(Some(room));
+        self.tree.push(&candidate.spread, room.group_tasks, standing, rng);
+        standing
     }
 
     /// Places so many tasks, and reserves their room.
@@ -42,8 +54,9 @@ impl Ranking {
         let mut chosen = Vec::new();
         while chosen.len() < count {
             let Some(candidate) = self.tree.choose() else { break };
-            self.rooms[candidate].take(&self.demand);
-            let standing = self.standing(&self.rooms[candidate]);
+            let with_it = self.rooms[candidate].map(|room| room.with(&self.demand));
+            self.rooms[candidate] = with_it;
+            let standing = with_it.as_ref().and_then(|room| self.standing(room));
             self.tree.change(candidate, 1, standing, rng);
             chosen.push(candidate);
         }
@@ -51,16 +64,18 @@ impl Ranking {
         Placement { chosen, lacking }
     }
 
-    /// Something changed on a candidate: other tasks came or went. Its attributes are those that it had.
-    pub fn update(&mut self, candidate: usize, now: &Candidate<'_>, rng: &mut impl Rng) {
-        let room = self.room(now);
-        let more = room.group_tasks - self.rooms[candidate].group_tasks;
-        self.rooms[candidate] = room;
-        self.tree.change(candidate, more, self.standing(&room), rng);
+    /// Something changed on a candidate: other tasks came or went, or it is gone (`None`) or back. Its attributes are those that
+    /// it had.
+    pub fn update(&mut self, candidate: usize, now: Option<&Candidate<'_>>, rng: &mut impl Rng) {
+        let now = now.map(|candidate| self.room(candidate));
+        let standing = now.as_ref().and_then(|room| self.standing(room));
+        let before = std::mem::replace(&mut self.rooms[candidate], now);
+        let tasks = |room: Option<Room>| room.map_or(0, |room| room.group_tasks);
+        self.tree.change(candidate, tasks(now) - tasks(before), standing, rng);
     }
 
     fn lacking(&self) -> Vec<(usize, Lack)> {
-        let lack = |(candidate, room): (usize, &Room)| room.lack(&self.demand).map(|lack| (candidate, lack));
+        let lack = |(candidate, room): (usize, &Option<Room>)| Some((candidate, room.as_ref()?.lack(&self.demand)?));
         self.rooms.iter().enumerate().filter_map(lack).collect()
     }
 

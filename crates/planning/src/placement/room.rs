@@ -48,8 +48,8 @@ impl Room {
         self.refused.or_else(|| lacks.into_iter().find_map(|(lacks, what)| lacks.then_some(what)))
     }
 
-    /// Another task of the kind is here.
-    pub fn take(&mut self, demand: &Demand) {
+    /// What it is with another task of the kind.
+    pub fn with(mut self, demand: &Demand) -> Self {
         self.addresses -= i64::from(demand.network_interface);
         let demand = &demand.resources;
         self.cpu -= demand.cpu;
@@ -58,5 +58,6 @@ impl Room {
         self.task_slots -= 1;
         self.has_ports &= demand.tcp_ports.is_empty() && demand.udp_ports.is_empty();
         self.group_tasks += 1;
+        self
     }
 }

@@ -82,7 +82,7 @@ pub use error::{BackendError, Conflict, Lagged, OpenError, SchemaError, StoreErr
 pub use migration::{Migration, Rows};
 pub use row::{KEY_BYTES_MAX, ROW_BYTES_MAX, Revision, Row};
 pub use schema::Schema;
-pub use snapshot::Snapshot;
+pub use snapshot::{Difference, Snapshot};
 pub use store::{Options, Store};
 pub use transaction::Tx;
 pub use watch::{Change, RowChange, Watch};

@@ -42,6 +42,13 @@ pub(crate) struct Entry {
     pub(crate) row: AnyRow,
 }
 
+/// Entries are equal if they are one entry: of a transaction whose commit failed, a revision may come again with other rows.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.row, &other.row)
+    }
+}
+
 impl Entry {
     /// The row, when it is of type `R` (it is, unless two types claim one table name).
     pub(crate) fn typed<R: Row>(&self) -> Option<Arc<R>> {

@@ -18,6 +18,14 @@ pub struct Snapshot {
     tables: OrdMap<&'static str, Table>,
 }
 
+/// A row that two snapshots do not agree on.
+pub struct Difference<R> {
+    /// `None`: there is none in the snapshot that was asked.
+    pub here: Option<Arc<R>>,
+    /// `None`: there is none in the other.
+    pub there: Option<Arc<R>>,
+}
+
 impl Snapshot {
     /// An empty snapshot with these tables.
     pub(crate) fn new(revision: Revision, tables: impl Iterator<Item = &'static str>) -> Self {
@@ -83,6 +91,17 @@ impl Snapshot {
     /// How many rows have `value` in `index`. O(log n).
     pub fn index_count<R: Row>(&self, index: &str, value: &str) -> usize {
         self.table(R::TABLE).map_or(0, |table| table.indexed_len(index, value))
+    }
+
+    /// The rows that are not the same in another snapshot of the store, whichever is the later one: as they are here and
+    /// as they are there. The cost grows with what differs.
+    pub fn differences<'a, R: Row>(&'a self, other: &'a Self) -> impl Iterator<Item = Difference<R>> + use<'a, R> {
+        let tables = self.table(R::TABLE).zip(other.table(R::TABLE));
+        let entries = tables.map(|(here, there)| here.differences(there));
+        entries
+            .into_iter()
+            .flatten()
+            .map(|(here, there)| Difference { here: here.and_then(Entry::typed), there: there.and_then(Entry::typed) })
     }
 
     fn range<R: Row>(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = Arc<R>> + use<'_, R> {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, ordmap::DiffItem};
 
 use crate::row::{AnyRow, Entry, Revision, Row};
 
@@ -57,6 +57,18 @@ impl Table {
 
     pub(crate) fn indexed_len(&self, index: &str, value: &str) -> usize {
         self.keys(index, value).map_or(0, OrdSet::len)
+    }
+
+    /// The entries that differ in another table, in key order: before and after. What the two share is not looked at.
+    pub(crate) fn differences<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Entry>, Option<&'a Entry>)> + use<'a> {
+        self.rows.diff(&other.rows).map(|item| match item {
+            DiffItem::Add(_, after) => (None, Some(after)),
+            DiffItem::Update { old: (_, before), new: (_, after) } => (Some(before), Some(after)),
+            DiffItem::Remove(_, before) => (Some(before), None),
+        })
     }
 
     fn keys(&self, index: &str, value: &str) -> Option<&Keys> {

@@ -16,7 +16,7 @@ use crate::error::invalid;
 pub(crate) const CONSTRAINTS_MAX: usize = 10;
 
 /// What the chosen instances have to be.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Constraints {
     /// Each task on an instance that has none of its group.
     pub distinct_instance: bool,
@@ -61,6 +61,11 @@ impl Constraints {
     /// Whether tasks that start or stop may make another instance do.
     pub fn look_at_tasks(&self) -> bool {
         self.member_of.iter().any(Expression::looks_at_tasks)
+    }
+
+    /// Whether they hold for one call alone.
+    pub fn are_of_the_moment(&self) -> bool {
+        self.only_on.is_some() || self.look_at_tasks()
     }
 
     /// Why the instance may not be chosen, whatever runs on it.

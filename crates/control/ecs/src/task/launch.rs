@@ -166,6 +166,16 @@ impl Launch {
         self
     }
 
+    /// The tasks' launch type.
+    pub fn capacity(&self) -> api::LaunchType {
+        self.capacity
+    }
+
+    /// The task definition's family and revision.
+    pub fn revision(&self) -> (String, u32) {
+        (self.definition.family.clone(), self.definition.revision)
+    }
+
     /// Whether the tasks go to Fargate capacity.
     pub fn is_fargate(&self) -> bool {
         self.capacity == api::LaunchType::Fargate

@@ -12,7 +12,7 @@ use super::client_token::ClientToken;
 use super::constraint::Constraints;
 use super::describe::to_api;
 use super::launch::{Launch, TOO_MANY, Wishes};
-use super::placement;
+use super::placement::{self, Placeable};
 use super::strategy;
 use super::table::{KeptFailure, TaskRow};
 use crate::EcsService;
@@ -60,7 +60,8 @@ pub(crate) async fn run(
             if allowed == 0 {
                 continue;
             }
-            let made = placement::make(tx, &launch, &constraints, &strategies, allowed, &service.ambient);
+            let what = Placeable { launch: &launch, constraints: &constraints, strategies: &strategies };
+            let made = service.placer.make(tx, &what, allowed);
             let made = made.ok_or_else(|| nowhere(&launch))?;
             failures.extend(placement::failures(&launch, &made.lacking));
             tasks.extend(made.tasks);

@@ -1,5 +1,6 @@
 //! Tasks from RunTask to oblivion.
 
+mod kept_rankings;
 mod launches;
 mod limits;
 mod lists;

@@ -15,6 +15,7 @@ pub struct Host {
     pub group_tasks: usize,
     addresses: usize,
     refused: Option<Lack>,
+    pub is_gone: bool,
     /// Of `rack`, `row` and the zone.
     values: [Option<&'static str>; 3],
 }
@@ -47,6 +48,10 @@ impl Model {
         Candidate { remaining, addresses: *addresses, group_tasks: *group_tasks, refused: *refused, spread }
     }
 
+    fn present(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| !host.is_gone)
+    }
+
     /// What decides, the default written out.
     pub fn decisive(&self) -> Vec<Strategy> {
         let default = vec![Strategy::SpreadAttribute(ZONE.into()), Strategy::SpreadInstance];
@@ -56,7 +61,7 @@ impl Model {
 
     /// The host's numbers, one a strategy, the least of which is best; `tasks` says how many a host counts for.
     pub fn rank(&self, host: &Host, tasks: impl Fn(&Host) -> i64) -> Vec<i64> {
-        let mut inside: Vec<&Host> = self.hosts.iter().collect();
+        let mut inside: Vec<&Host> = self.present().collect();
         let number = |strategy: &Strategy| match strategy {
             Strategy::Random => 0,
             Strategy::Binpack(Amount::Cpu) => host.remaining.cpu,
@@ -98,19 +103,21 @@ impl Model {
     pub fn follow(&mut self, count: usize, placement: &Placement) -> Result<(), TestCaseError> {
         for chosen in &placement.chosen {
             let rank = |host: &Host| self.rank(host, |host| i64::try_from(host.group_tasks).unwrap());
+            prop_assert!(!self.hosts[*chosen].is_gone);
             prop_assert_eq!(self.lack(&self.hosts[*chosen]), None, "it has room");
-            let best = self.hosts.iter().filter(|host| self.lack(host).is_none()).map(rank).min();
+            let best = self.present().filter(|host| self.lack(host).is_none()).map(rank).min();
             prop_assert_eq!(best, Some(rank(&self.hosts[*chosen])), "none is better");
             self.hosts[*chosen].remaining.reserve(&self.demand.resources);
             self.hosts[*chosen].group_tasks += 1;
             self.hosts[*chosen].addresses -= usize::from(self.demand.network_interface);
         }
-        let lack = |(index, host)| self.lack(host).map(|lack| (index, lack));
+        let lack =
+            |(index, host): (usize, &Host)| (!host.is_gone).then(|| self.lack(host).map(|lack| (index, lack)))?;
         let lacking: Vec<_> = self.hosts.iter().enumerate().filter_map(lack).collect();
         if placement.chosen.len() == count {
             prop_assert!(placement.lacking.is_empty());
         } else {
-            prop_assert_eq!(lacking.len(), self.hosts.len(), "a task that fits is placed");
+            prop_assert_eq!(lacking.len(), self.present().count(), "a task that fits is placed");
             prop_assert_eq!(&placement.lacking, &lacking);
         }
         Ok(())
@@ -143,7 +150,7 @@ pub fn remainings() -> impl Generate<Value = Resources> {
     )
 }
 
-fn hosts() -> impl Generate<Value = Host> {
+pub fn hosts() -> impl Generate<Value = Host> {
     let value = || proptest::option::weighted(0.95, prop_oneof![Just("x"), Just("y"), Just("z")]);
     let refused = proptest::option::weighted(0.1, prop_oneof![Just(Lack::Agent), Just(Lack::MemberOf)]);
     (remainings(), 0..4_usize, 0..4_usize, refused, [value(), value(), value()]).prop_map(
@@ -152,6 +159,7 @@ fn hosts() -> impl Generate<Value = Host> {
             group_tasks,
             addresses,
             refused,
+            is_gone: false,
             values,
         },
     )

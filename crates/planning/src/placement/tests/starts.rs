@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use super::super::Strategy;
-use super::model::{Model, models, remainings};
+use super::model::{Host, Model, hosts, models, remainings};
 use super::*;
 
 #[test]
@@ -106,12 +106,15 @@ fn instances_of_equal_zones_are_as_likely() {
 enum Event {
     Place(usize),
     Change { host: prop::sample::Index, remaining: Resources, group_tasks: usize },
+    Come(Host),
+    Go(prop::sample::Index),
 }
 
 fn events() -> impl Generate<Value = Event> {
     let change = (any::<prop::sample::Index>(), remainings(), 0..4_usize)
         .prop_map(|(host, remaining, group_tasks)| Event::Change { host, remaining, group_tasks });
-    prop_oneof![(0..5_usize).prop_map(Event::Place), change]
+    let go = any::<prop::sample::Index>().prop_map(Event::Go);
+    prop_oneof![3 => (0..5_usize).prop_map(Event::Place), 3 => change, 1 => hosts().prop_map(Event::Come), 1 => go]
 }
 
 proptest! {
@@ -136,12 +139,23 @@ proptest! {
         for event in events {
             match event {
                 Event::Place(count) => model.follow(count, &ranking.place(count, &mut rng))?,
-                Event::Change { .. } if model.hosts.is_empty() => {}
+                Event::Come(host) => {
+                    ranking.add(&model.candidate(&host), &mut rng);
+                    model.hosts.push(host);
+                }
+                Event::Change { .. } | Event::Go(_) if model.hosts.is_empty() => {}
+                Event::Go(host) => {
+                    let index = host.index(model.hosts.len());
+                    model.hosts[index].is_gone = true;
+                    ranking.update(index, None, &mut rng);
+                }
                 Event::Change { host, remaining, group_tasks } => {
                     let index = host.index(model.hosts.len());
                     model.hosts[index].remaining = remaining;
                     model.hosts[index].group_tasks = group_tasks;
-                    ranking.update(index, &model.candidate(&model.hosts[index]), &mut rng);
+                    // Or it is back.
+                    model.hosts[index].is_gone = false;
+                    ranking.update(index, Some(&model.candidate(&model.hosts[index])), &mut rng);
                 }
             }
         }

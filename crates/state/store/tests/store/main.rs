@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests, also what is not in a test function")]
 
 mod contract;
+mod differences;
 mod durability;
 mod faults;
 mod migrations;

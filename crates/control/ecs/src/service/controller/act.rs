@@ -1,5 +1,7 @@
 //! How a decision is carried out: in one transaction, on rows that are still as they were when it was made.
 
+use std::sync::Arc;
+
 use estiva_model::{Ambient, Timestamp};
 use estiva_planning::lifecycle::{DesiredStatus, StopCode};
 use estiva_reconcile::{Pass, Step};
@@ -11,26 +13,28 @@ use crate::service::hook;
 use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
 use crate::service::table::{ServiceRevisionRow, ServiceRow, ServiceStatus, child_key};
 use crate::task::end::{self, Stop};
+use crate::task::placement::Placer;
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::TaskRow;
 
 impl Decision {
-    pub fn into_pass(self, view: &Snapshot, ambient: &Ambient, now: Timestamp) -> Pass {
+    pub fn into_pass(self, view: &Snapshot, placer: &Arc<Placer>, now: Timestamp) -> Pass {
         let again_at = self.again_at;
         if self.is_idle() {
             return Pass { step: None, again_at };
         }
         let seen = Seen::of(view, &self.service, self.rollout_before.under_way.as_deref());
-        let ambient = ambient.clone();
+        let placer = Arc::clone(placer);
         let step: Step = Box::new(move |tx| {
             seen.expect(tx)?;
-            self.carry_out(tx, &ambient, now);
+            self.carry_out(tx, &placer, now);
             Ok(())
         });
         Pass { step: Some(step), again_at }
     }
 
-    fn carry_out(mut self, tx: &mut Tx<'_>, ambient: &Ambient, now: Timestamp) {
+    fn carry_out(mut self, tx: &mut Tx<'_>, placer: &Placer, now: Timestamp) {
+        let ambient = &placer.ambient;
         for kind in std::mem::take(&mut self.over) {
             self.rollout.is_over(kind);
         }
@@ -46,14 +50,14 @@ impl Decision {
         self.stop_tasks(tx, stops, ambient);
         let has_tried = !self.starts.is_empty();
         for it in std::mem::take(&mut self.starts) {
-            start::start(tx, &self.service, &mut self.rollout, &it, ambient);
+            start::start(tx, &self.service, &mut self.rollout, &it, placer);
         }
         for (task, why) in std::mem::take(&mut self.hook_stops) {
             hook::end_tasks(tx, &[task], why, ambient.now());
         }
         let hook_starts = std::mem::take(&mut self.hook_starts);
         if let Some(row) = &mut self.under_way {
-            hooks::start_tasks(tx, &self.service, row, &hook_starts, ambient);
+            hooks::start_tasks(tx, &self.service, row, &hook_starts, placer);
         }
         if self.under_way != self.under_way_before
             && let Some(mut row) = self.under_way

@@ -15,7 +15,7 @@ use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow}
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
 use crate::task::launch::{GROUP_CHARS_MAX, Launch, Wishes};
-use crate::task::placement;
+use crate::task::placement::{Placeable, Placer};
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition;
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
@@ -138,7 +138,7 @@ pub(super) fn start_tasks(
     service: &ServiceRow,
     row: &mut ServiceDeploymentRow,
     places: &[usize],
-    ambient: &Ambient,
+    placer: &Placer,
 ) {
     for place in places {
         let configured = row.hooks.get(*place).map(|state| state.place);
@@ -146,7 +146,7 @@ pub(super) fn start_tasks(
         let Some(Ok(Hook { target: Target::Task(definition, overrides), .. })) = configured.map(hook::read) else {
             continue;
         };
-        let started = start_task(tx, service, &row.id, &definition, &overrides, ambient);
+        let started = start_task(tx, service, &row.id, &definition, &overrides, placer);
         let Some(state) = row.hooks.get_mut(*place) else { continue };
         match started {
             Ok(task) => state.task = Some(task),
@@ -169,7 +169,7 @@ fn start_task(
     deployment: &str,
     definition: &str,
     overrides: &api::TaskOverride,
-    ambient: &Ambient,
+    placer: &Placer,
 ) -> Result<String, String> {
     let definition =
         task_definition::reference::active(tx, &service.scope, definition).map_err(|error| error.to_string())?;
@@ -188,7 +188,8 @@ fn start_task(
     let launch = Launch::new(service.scope.clone(), service.cluster.clone(), definition, wishes);
     let launch = launch.map_err(|error| error.to_string())?;
     let (constraints, strategies) = (Constraints::default(), Strategies::default());
-    let made = placement::make(tx, &launch, &constraints, &strategies, 1, ambient);
+    let what = Placeable { launch: &launch, constraints: &constraints, strategies: &strategies };
+    let made = placer.make(tx, &what, 1);
     let made = made.ok_or("there is no container instance for its task")?;
     let task = made.tasks.first().ok_or_else(|| {
         let reasons: Vec<&str> = made.lacking.iter().map(|(_, lack)| lack.reason()).collect();

@@ -27,6 +27,7 @@ use estiva_store::{Change, Row, Snapshot};
 use super::rollout_table::Deployment;
 use super::table::{ServiceRow, ServiceStatus};
 use crate::alarm::AlarmStates;
+use crate::task::placement::Placer;
 use crate::task::table::{BY_FAILURE, TaskRow, failure_value};
 
 pub(super) use start::{eligible, launch};
@@ -34,6 +35,7 @@ pub(super) use start::{eligible, launch};
 /// Keeps services' promises. One of a store.
 pub(crate) struct ServiceController {
     ambient: Ambient,
+    placer: Arc<Placer>,
     healthy_after: Duration,
     alarms: Arc<dyn AlarmStates>,
     /// By service.
@@ -71,9 +73,10 @@ enum Suspects {
 }
 
 impl ServiceController {
-    pub fn new(ambient: Ambient, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
+    pub fn new(placer: Arc<Placer>, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
         Self {
-            ambient,
+            ambient: placer.ambient.clone(),
+            placer,
             healthy_after,
             alarms,
             rosters: BTreeMap::new(),
@@ -114,12 +117,13 @@ impl Controller for ServiceController {
     }
 
     fn observe(&mut self, view: &Snapshot, change: &Change, now: Timestamp) -> Vec<String> {
+        self.placer.keep_up(view);
         self.take_in(view, change, now)
     }
 
     fn reconcile(&mut self, view: &Snapshot, key: &String, now: Timestamp) -> Pass {
         match self.decide(view, key, now) {
-            Some(decision) => decision.into_pass(view, &self.ambient, now),
+            Some(decision) => decision.into_pass(view, &self.placer, now),
             None => Pass::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Ambient, Timestamp};
+use estiva_model::Timestamp;
 use estiva_planning::capacity::{Share, divide, order};
 use estiva_planning::deployment::{Phase, Roster};
 use estiva_planning::lifecycle::DesiredStatus;
@@ -21,7 +21,7 @@ use crate::service::rollout_table::RolloutRow;
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::constraint::Constraints;
 use crate::task::launch::{Launch, OfService, Wishes};
-use crate::task::placement::{self, Lacking};
+use crate::task::placement::{self, Lacking, Placeable, Placer};
 use crate::task::strategy;
 use crate::task::table::{BY_STARTED_BY, TaskRow};
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
@@ -58,11 +58,12 @@ pub(in crate::service) fn launch(
 }
 
 /// Starts tasks of a deployment as far as there is room, and notes what found none.
-pub(super) fn start(tx: &mut Tx<'_>, service: &ServiceRow, rollout: &mut RolloutRow, what: &Start, ambient: &Ambient) {
+pub(super) fn start(tx: &mut Tx<'_>, service: &ServiceRow, rollout: &mut RolloutRow, what: &Start, placer: &Placer) {
+    let ambient = &placer.ambient;
     let revision = rollout.deployment(&what.deployment).map(|entry| entry.revision.clone());
     let revision = revision.and_then(|id| find_revision(tx, service, &id));
     let Some(revision) = revision else { return };
-    match place(tx, service, &revision, what, ambient) {
+    match place(tx, service, &revision, what, placer) {
         Ok(started) => {
             rollout.tell_of_tasks(tx, "has started", "tasks", &started.ids, ambient);
             rollout.unplaced = what.count - started.ids.len();
@@ -90,7 +91,7 @@ fn place(
     service: &ServiceRow,
     revision: &ServiceRevisionRow,
     what: &Start,
-    ambient: &Ambient,
+    placer: &Placer,
 ) -> Result<Started, Error> {
     let definition = tx.get::<TaskDefinitionRow>(&revision_key(&service.scope, &revision.family, revision.revision));
     let definition = definition.ok_or_else(|| Error::client_exception("TaskDefinition not found."))?;
@@ -104,7 +105,8 @@ fn place(
     for (provider, count) in parts(tx, service, revision, &what.deployment, what.count) {
         let launch = launch(service, &definition, Some(revision), &what.deployment, revision.launch_type())?;
         let launch = launch.of_provider(provider);
-        let Some(made) = placement::make(tx, &launch, &constraints, &strategies, count, ambient) else {
+        let what = Placeable { launch: &launch, constraints: &constraints, strategies: &strategies };
+        let Some(made) = placer.make(tx, &what, count) else {
             started.why_not = Some(no_instances());
             continue;
         };

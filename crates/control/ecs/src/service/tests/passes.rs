@@ -24,7 +24,8 @@ async fn a_task_that_was_protected_after_the_decision_to_stop_it_stays() {
     let bench = &play.bench;
     let store = &bench.ecs.store;
     let later = Timestamp::now().plus(Duration::from_secs(60));
-    let mut controller = ServiceController::new(bench.ecs.ambient.clone(), Duration::from_secs(40), Arc::new(NoAlarms));
+    let mut controller =
+        ServiceController::new(Arc::clone(&bench.ecs.placer), Duration::from_secs(40), Arc::new(NoAlarms));
     let view = store.view();
     controller.load(&view, later);
     let key = view.scan::<ServiceRow>("").next().unwrap().key();

@@ -1,0 +1,145 @@
+//! Rankings that outlive a call: what changed since is looked at, and nothing else.
+//!
+//! What has changed is what two snapshots differ in: the one of the last call and that of the transaction under way. That is
+//! right also when transactions in between were given up, or their commit failed. What a call has chosen is looked at again by
+//! the next one in any case, for the ranking has taken its room, and nobody says whether the transaction came about.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use estiva_api_ecs::types as api;
+use estiva_planning::lifecycle::DesiredStatus;
+use estiva_planning::placement::{Demand, Strategies};
+use estiva_store::{Difference, Row, Snapshot};
+use rand::Rng;
+
+use super::ranked::Ranked;
+use super::{Placeable, site};
+use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow, ReservationRow};
+use crate::scope::Scope;
+use crate::task::constraint::Constraints;
+use crate::task::table::TaskRow;
+
+/// Candidates of all rankings, each some hundred bytes: 20 services on 10,000 instances, or 200 on 1,000.
+const CANDIDATES_MAX: usize = 1 << 18;
+/// Changed instances. A ranking that has missed more is made anew.
+const NEWS_MAX: usize = 1 << 14;
+/// Transactions that the snapshot may be behind: so long what they replaced stays in memory.
+const BEHIND_MAX: u64 = 1 << 10;
+
+#[derive(Default)]
+pub(super) struct KeptRankings {
+    /// What the news are told up to.
+    seen: Option<Snapshot>,
+    /// The keys of instances on which something changed, oldest first.
+    news: VecDeque<String>,
+    /// How many of the news are no longer there.
+    forgotten: usize,
+    /// The one that was used last is the last.
+    rankings: Vec<Kept>,
+}
+
+struct Kept {
+    kind: Kind,
+    /// How many of all news it has taken in.
+    read: usize,
+    ranked: Ranked,
+}
+
+/// All that makes a ranking what it is, besides the instances.
+#[derive(PartialEq, Eq)]
+struct Kind {
+    scope: Scope,
+    cluster: String,
+    capacity: api::LaunchType,
+    /// Which attributes an instance has to have.
+    definition: (String, u32),
+    group: String,
+    demand: Demand,
+    constraints: Constraints,
+    strategies: Strategies,
+}
+
+impl Kind {
+    fn of(what: &Placeable<'_>) -> Self {
+        let launch = what.launch;
+        Self {
+            scope: launch.scope.clone(),
+            cluster: launch.cluster.clone(),
+            capacity: launch.capacity(),
+            definition: launch.revision(),
+            group: launch.group.clone(),
+            demand: what.demand(),
+            constraints: what.constraints.clone(),
+            strategies: what.strategies.clone(),
+        }
+    }
+}
+
+impl KeptRankings {
+    /// The instances for such tasks as the view has them.
+    pub fn ranked(&mut self, view: &Snapshot, what: &Placeable<'_>, rng: &mut impl Rng) -> &mut Ranked {
+        self.follow(view);
+        let (kind, known) = (Kind::of(what), self.forgotten + self.news.len());
+        let place = self.rankings.iter().position(|kept| kept.kind == kind);
+        let kept = place.map(|place| self.rankings.remove(place));
+        // Half of the candidates may be gone, not more.
+        let is_of_use =
+            |kept: &Kept| kept.read >= self.forgotten && kept.ranked.len() <= 2 * site::count(view, what.launch);
+        let kept = match kept.filter(is_of_use) {
+            Some(mut kept) => {
+                let news: BTreeSet<&String> = self.news.range(kept.read - self.forgotten..).collect();
+                for key in news {
+                    kept.ranked.look_again(view, what, key, rng);
+                }
+                Kept { read: known, ..kept }
+            }
+            None => Kept { kind, read: known, ranked: Ranked::new(view, what, rng) },
+        };
+        let mut candidates = kept.ranked.len() + self.rankings.iter().map(|kept| kept.ranked.len()).sum::<usize>();
+        while candidates > CANDIDATES_MAX && !self.rankings.is_empty() {
+            candidates -= self.rankings.remove(0).ranked.len();
+        }
+        let last = self.rankings.len();
+        self.rankings.push(kept);
+        &mut self.rankings[last].ranked
+    }
+
+    /// On these instances something changed.
+    pub fn note(&mut self, instances: impl IntoIterator<Item = String>) {
+        self.news.extend(instances);
+        let most = if self.rankings.is_empty() { 0 } else { NEWS_MAX };
+        while self.news.len() > most {
+            self.news.pop_front();
+            self.forgotten += 1;
+        }
+    }
+
+    /// Takes in what has changed, if it is much.
+    pub fn keep_up(&mut self, view: &Snapshot) {
+        if self.seen.as_ref().is_some_and(|seen| view.revision().abs_diff(seen.revision()) >= BEHIND_MAX) {
+            self.follow(view);
+        }
+    }
+
+    fn follow(&mut self, view: &Snapshot) {
+        let Some(seen) = self.seen.replace(view.clone()) else { return };
+        let mut news: Vec<String> = Vec::new();
+        news.extend(either(seen.differences::<ContainerInstanceRow>(view)).map(|row| row.key()));
+        news.extend(either(seen.differences::<ConnectionRow>(view)).map(|row| row.instance.clone()));
+        news.extend(either(seen.differences::<ReservationRow>(view)).map(|row| row.instance.clone()));
+        let tasks = seen
+            .differences::<TaskRow>(view)
+            .filter(|it| is_placed(it.here.as_deref()) != is_placed(it.there.as_deref()));
+        news.extend(either(tasks).map(|task| task.container_instance_key()));
+        self.note(news);
+    }
+}
+
+/// Whether it counts among the tasks of its group on its instance.
+fn is_placed(task: Option<&TaskRow>) -> bool {
+    task.is_some_and(|task| task.desired_status == DesiredStatus::Running)
+}
+
+fn either<R>(differences: impl Iterator<Item = Difference<R>>) -> impl Iterator<Item = std::sync::Arc<R>> {
+    differences.filter_map(|it| it.there.or(it.here))
+}
