@@ -19,6 +19,8 @@ use tokio::time::sleep;
 
 /// How often it is looked whether a part is over.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Of RunTask.
+const CALLS: usize = 1000;
 /// A part that lasts longer hangs.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -61,6 +63,12 @@ async fn run(nodes: usize, services: usize, tasks: usize) {
     }
     wait_until(&cluster, || is_settled(&cluster)).await;
     parts.end(&cluster, &format!("a rolling deployment replaces {tasks} tasks"));
+
+    for _ in 0..CALLS {
+        let tasks = cluster.run_task("web", 1).await.expect("the call is right");
+        assert_eq!(tasks.len(), 1, "there is room");
+    }
+    parts.end(&cluster, &format!("{CALLS} calls of RunTask, a task each"));
 
     sleep(Duration::from_secs(60)).await;
     parts.end(&cluster, "a minute at rest");

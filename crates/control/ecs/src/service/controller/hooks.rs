@@ -137,10 +137,10 @@ pub(super) fn start_tasks(
     tx: &mut Tx<'_>,
     service: &ServiceRow,
     row: &mut ServiceDeploymentRow,
-    places: &[usize],
+    begun: &[usize],
     placer: &Placer,
 ) {
-    for place in places {
+    for place in begun {
         let configured = row.hooks.get(*place).map(|state| state.place);
         let configured = configured.and_then(|it| row.configuration.lifecycle_hooks.as_ref()?.get(it));
         let Some(Ok(Hook { target: Target::Task(definition, overrides), .. })) = configured.map(hook::read) else {

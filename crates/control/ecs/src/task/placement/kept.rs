@@ -7,9 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use estiva_api_ecs::types as api;
-use estiva_planning::lifecycle::DesiredStatus;
 use estiva_planning::placement::{Demand, Strategies};
-use estiva_store::{Difference, Row, Snapshot};
+use estiva_store::{Row, Snapshot};
 use rand::Rng;
 
 use super::ranked::Ranked;
@@ -21,6 +20,10 @@ use crate::task::table::TaskRow;
 
 /// Candidates of all rankings, each some hundred bytes: 20 services on 10,000 instances, or 200 on 1,000.
 const CANDIDATES_MAX: usize = 1 << 18;
+/// To look at an instance again costs as much as to rank so many afresh.
+const CHANGE_COST: usize = 3;
+/// Of so few instances it does not matter.
+const FEW: usize = 32;
 /// Changed instances. A ranking that has missed more is made anew.
 const NEWS_MAX: usize = 1 << 14;
 /// Transactions that the snapshot may be behind: so long what they replaced stays in memory.
@@ -81,13 +84,16 @@ impl KeptRankings {
         self.follow(view);
         let (kind, known) = (Kind::of(what), self.forgotten + self.news.len());
         let place = self.rankings.iter().position(|kept| kept.kind == kind);
-        let kept = place.map(|place| self.rankings.remove(place));
-        // Half of the candidates may be gone, not more.
-        let is_of_use =
-            |kept: &Kept| kept.read >= self.forgotten && kept.ranked.len() <= 2 * site::count(view, what.launch);
-        let kept = match kept.filter(is_of_use) {
+        let kept = place.map(|place| self.rankings.remove(place)).filter(|kept| kept.read >= self.forgotten);
+        let news = kept.as_ref().map(|kept| self.news.range(kept.read - self.forgotten..).collect::<BTreeSet<_>>());
+        let news = news.unwrap_or_default();
+        let sites = site::count(view, what.launch);
+        let is_worth_it = |kept: &Kept| {
+            let gone = kept.ranked.len().saturating_sub(sites);
+            gone <= sites && news.len() * CHANGE_COST <= sites.max(FEW)
+        };
+        let kept = match kept.filter(is_worth_it) {
             Some(mut kept) => {
-                let news: BTreeSet<&String> = self.news.range(kept.read - self.forgotten..).collect();
                 for key in news {
                     kept.ranked.look_again(view, what, key, rng);
                 }
@@ -122,24 +128,40 @@ impl KeptRankings {
     }
 
     fn follow(&mut self, view: &Snapshot) {
-        let Some(seen) = self.seen.replace(view.clone()) else { return };
+        let seen = self.seen.replace(view.clone()).filter(|_| !self.rankings.is_empty());
+        let Some(seen) = seen else { return };
         let mut news: Vec<String> = Vec::new();
-        news.extend(either(seen.differences::<ContainerInstanceRow>(view)).map(|row| row.key()));
-        news.extend(either(seen.differences::<ConnectionRow>(view)).map(|row| row.instance.clone()));
-        news.extend(either(seen.differences::<ReservationRow>(view)).map(|row| row.instance.clone()));
-        let tasks = seen
-            .differences::<TaskRow>(view)
-            .filter(|it| is_placed(it.here.as_deref()) != is_placed(it.there.as_deref()));
-        news.extend(either(tasks).map(|task| task.container_instance_key()));
+        news.extend(changed(&seen, view, |row: &ContainerInstanceRow| row.key(), |_, _| true));
+        news.extend(changed(
+            &seen,
+            view,
+            |row: &ConnectionRow| row.instance.clone(),
+            |one, other| one.connected != other.connected,
+        ));
+        // How many of its tasks run is nothing to placement.
+        news.extend(changed(
+            &seen,
+            view,
+            |row: &ReservationRow| row.instance.clone(),
+            |one, other| one.remaining != other.remaining,
+        ));
+        // A task that is to end does not count any more among those of its group.
+        news.extend(changed(&seen, view, TaskRow::container_instance_key, |one, other| {
+            one.desired_status != other.desired_status
+        }));
         self.note(news);
     }
 }
 
-/// Whether it counts among the tasks of its group on its instance.
-fn is_placed(task: Option<&TaskRow>) -> bool {
-    task.is_some_and(|task| task.desired_status == DesiredStatus::Running)
-}
-
-fn either<R>(differences: impl Iterator<Item = Difference<R>>) -> impl Iterator<Item = std::sync::Arc<R>> {
-    differences.filter_map(|it| it.there.or(it.here))
+/// The container instances of the rows that came, went, or are others in what matters.
+fn changed<'a, R: Row>(
+    before: &'a Snapshot,
+    after: &'a Snapshot,
+    instance: impl Fn(&R) -> String + 'a,
+    matters: impl Fn(&R, &R) -> bool + 'a,
+) -> impl Iterator<Item = String> + 'a {
+    before.differences::<R>(after).filter_map(move |it| match (it.here, it.there) {
+        (Some(one), Some(other)) => matters(&one, &other).then(|| instance(&other)),
+        (one, other) => one.or(other).map(|row| instance(&row)),
+    })
 }

@@ -80,6 +80,9 @@ fn input((definition, group, strategies, constraints): (&str, &str, &str, &str),
 /// The instances that tasks went to, one by one, and what the others lack.
 type Placed = (Vec<String>, Vec<(String, Lack)>);
 
+/// How many tasks the chosen rack has, if one was chosen, and what instances lack.
+type OfRack = (Option<usize>, Vec<(String, Lack)>);
+
 struct World {
     bench: Bench,
     instances: Vec<String>,
@@ -154,14 +157,14 @@ impl World {
         let input: api::RunTaskRequest = codec::from_value(input).unwrap();
         let strategies = strategy::parse(input.placement_strategy.as_deref()).unwrap();
         let constraints = Constraints::parse(input.placement_constraints.as_deref(), None).unwrap();
-        let mut placed = None;
+        let mut found = None;
         let given_up = self.bench.ecs.store.update(|tx| {
             let scope = Scope::of(&owner());
             let definition = reference::active(tx, &scope, &input.task_definition)?;
             let wishes = Wishes { group: input.group, network: input.network_configuration, ..Wishes::default() };
             let launch = Launch::new(scope, "default".to_owned(), definition, wishes)?;
             let what = Placeable { launch: &launch, constraints: &constraints, strategies: &strategies };
-            placed = placer.make(tx, &what, usize::try_from(input.count.unwrap()).unwrap()).map(|made| {
+            found = placer.make(tx, &what, usize::try_from(input.count.unwrap()).unwrap()).map(|made| {
                 let chosen = made.tasks.iter().map(|task| task.container_instance.clone()).collect();
                 let mut lacking: Vec<_> = made.lacking.iter().map(|(row, lack)| (row.id.clone(), *lack)).collect();
                 lacking.sort();
@@ -170,11 +173,10 @@ impl World {
             Err::<(), _>(Error::client_exception("it was only asked"))
         });
         given_up.await.unwrap_err();
-        placed
+        found
     }
 
-    /// How many tasks of the group the rack has that was chosen, and what the instances lack if none was.
-    fn tasks_of_the_rack(&self, placed: Option<Placed>, group: &str) -> Option<(Option<usize>, Vec<(String, Lack)>)> {
+    fn tasks_of_the_rack(&self, placed: Option<Placed>, group: &str) -> Option<OfRack> {
         let (chosen, lacking) = placed?;
         let view = self.bench.ecs.store.view();
         let racks: BTreeMap<String, String> = view
