@@ -25,6 +25,7 @@ def traces(here):
         "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
         "namespaces": sorted(path.name for path in (run_dir / "network/netns").glob("*")),
         "sockets": sorted(path.name for path in (run_dir / "shim").glob("*")),
+        "run": sorted(str(path.relative_to(run_dir)) for path in run_dir.rglob("*")),
         "mounts": mounts,
         "cgroups": cgroups,
         "rules": run("nft", "-s", "list", "ruleset"),
@@ -70,6 +71,7 @@ def test_down_stops_tasks_and_takes_the_network_away(new_installation):
     after = traces(here)
     assert after["shims"] == [] and after["cgroups"] == [] and after["namespaces"] == []
     assert set(after["interfaces"]) < links, "the bridge is gone too"
+    assert not here.run_dir.exists(), after["run"]
     here.up()
     for arn in arns:
         task = here.wait("STOPPED", arn)

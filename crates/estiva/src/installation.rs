@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::supervisor_state::SupervisorState;
 
 const DATA_DEFAULT: &str = "/var/lib/estiva";
+/// Where each installation of the machine, and each further node, has a directory.
+const RUN_DIR: &str = "/run/estiva";
 
 /// Which installation a command is about.
 #[derive(Args)]
@@ -87,6 +89,12 @@ impl Installation {
     /// Sockets and namespaces: what need not survive a reboot.
     pub fn run_dir(&self) -> Result<PathBuf> {
         run_dir(&self.name)
+    }
+
+    /// Removes the directory of sockets and namespaces, unless there is something in it: that is somebody else's, or will be
+    /// found by the next start.
+    pub fn leave_run_dir(&self) {
+        let _ = fs::remove_dir(Path::new(RUN_DIR).join(&self.name));
     }
 
     /// A directory for each further node of this machine.
@@ -174,7 +182,7 @@ fn name_of(dir: &Path) -> String {
 }
 
 fn run_dir(name: &str) -> Result<PathBuf> {
-    let all = Path::new("/run/estiva");
+    let all = Path::new(RUN_DIR);
     let dir = all.join(name);
     private_dir(all)?;
     private_dir(&dir)?;

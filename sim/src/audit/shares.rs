@@ -33,7 +33,7 @@ fn wrong_with(books: &Audit, doings: &Doings, service: &str, deployment: &str) -
     let running = members.filter(|task| is_own(task) && task.desired_status == DesiredStatus::Running);
     let have = by_provider(running.map(|task| &**task));
     let started = by_provider(doings.started.iter().map(|task| &**task).filter(|task| is_own(task)));
-    let is_short = rollout.unplaced > 0;
+    let is_short = rollout.deployment(deployment).is_some_and(|it| it.unplaced > 0);
     items.iter().find_map(|item| {
         let of = |counts: &BTreeMap<String, usize>| counts.get(&item.capacity_provider).copied().unwrap_or(0);
         let total: usize = have.values().sum();

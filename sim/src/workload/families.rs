@@ -2,9 +2,6 @@
 
 use crate::definition::{Capacity, Definition, Image};
 
-/// What hooks run: it ends well, it ends badly, it does not end.
-pub(super) const HOOK_FAMILIES: [&str; 3] = ["migration", "bad-migration", "endless-migration"];
-
 /// All of them.
 pub fn definitions() -> Vec<Definition> {
     let plain = |family: &str, image| Definition::new(family, image);
@@ -39,6 +36,14 @@ pub(super) fn of_services(capacity: Capacity) -> &'static [&'static str] {
         }
         Capacity::Awsvpc => &["vpc-web", "vpc-web", "vpc-checked", "vpc-crashing"],
         Capacity::Fargate => &["fargate-web", "fargate-web", "fargate-checked", "fargate-crashing"],
+    }
+}
+
+/// What hooks of such a service run: it ends well, it ends badly, it does not end.
+pub(super) fn of_hooks(capacity: Capacity) -> [&'static str; 3] {
+    match capacity {
+        Capacity::Bridge | Capacity::Awsvpc => ["migration", "bad-migration", "endless-migration"],
+        Capacity::Fargate => ["fargate-brief", "fargate-crashing", "fargate-web"],
     }
 }
 

@@ -6,7 +6,7 @@ use estiva_ecs::service::table::ServiceRow;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::families::{HOOK_FAMILIES, of_services};
+use super::families::{of_hooks, of_services};
 use super::{User, capacity_of};
 use crate::definition::Capacity;
 use crate::owner::{Change, Constraint, Hook, Kind, Placement, Service, Share, Strategy};
@@ -50,7 +50,7 @@ impl User<'_> {
             68..76 => Change { is_forced: true, ..Change::default() },
             76..80 if capacity == Capacity::Fargate => Change { shares: Some(self.shares()), ..Change::default() },
             76..80 => Change { placement: Some(self.placement(name, row.is_daemon)), ..Change::default() },
-            80..86 => Change { hooks: Some(self.hooks()), is_forced: true, ..Change::default() },
+            80..86 => Change { hooks: Some(self.hooks(capacity)), is_forced: true, ..Change::default() },
             86..93 => return self.stop_deployment(key).await,
             _ => return self.delete(name).await,
         };
@@ -81,7 +81,7 @@ impl User<'_> {
             capacity,
             shares: if is_fargate { self.shares() } else { Vec::new() },
             placement: if is_fargate { Placement::default() } else { self.placement(name, kind == Kind::Daemon) },
-            hooks: if kind == Kind::External { Vec::new() } else { self.hooks() },
+            hooks: if kind == Kind::External { Vec::new() } else { self.hooks(capacity) },
         };
         self.say(format_args!("creates {service:?}"));
         self.heard(self.cluster.create_service(&service).await);
@@ -174,13 +174,13 @@ impl User<'_> {
         format!("service:{}", others[self.rng.random_range(0..others.len())])
     }
 
-    fn hooks(&mut self) -> Vec<Hook> {
+    fn hooks(&mut self, capacity: Capacity) -> Vec<Hook> {
         let count = [0, 0, 0, 1, 1, 2][self.rng.random_range(0..6)];
-        (0..count).map(|_| self.hook()).collect()
+        (0..count).map(|_| self.hook(capacity)).collect()
     }
 
-    fn hook(&mut self) -> Hook {
-        let family = HOOK_FAMILIES[[0, 0, 0, 1, 2][self.rng.random_range(0..5)]];
+    fn hook(&mut self, capacity: Capacity) -> Hook {
+        let family = of_hooks(capacity)[[0, 0, 0, 1, 2][self.rng.random_range(0..5)]];
         Hook {
             task: self.rng.random_bool(0.5).then_some(family),
             stage: STAGES[self.rng.random_range(0..STAGES.len())],

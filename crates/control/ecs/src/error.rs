@@ -11,6 +11,16 @@ pub fn update(error: UpdateError<Error>) -> Error {
     })
 }
 
+/// The same error, with the field of the request that it is about.
+pub fn within(field: &str, error: Error) -> Error {
+    let message = format!("{field}: {}", error.message());
+    match error {
+        Error::ClientException(_) => Error::client_exception(message),
+        Error::InvalidParameterException(_) => Error::invalid_parameter_exception(message),
+        other => other,
+    }
+}
+
 /// An InvalidParameterException.
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::invalid_parameter_exception(message)

@@ -40,6 +40,7 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     }
     telemetry::start();
     let stopped = stop_nodes(&here)?;
+    here.leave_run_dir();
     if stopped > 0 {
         println!("stopped {stopped} task{}", if stopped == 1 { "" } else { "s" });
     }

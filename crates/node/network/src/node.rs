@@ -161,8 +161,8 @@ impl NodeNetwork {
         self.exclusively(Engine::mend).await
     }
 
-    /// Removes everything of this installation from the kernel, all tasks included. The network is of no use then,
-    /// until [`repair`](Self::repair) or a new [`open`](Self::open).
+    /// Removes everything of this installation from the kernel, all tasks included, and the run directory if nobody else
+    /// has something in it. The network is of no use then, until a new [`open`](Self::open).
     ///
     /// # Errors
     /// Whatever the kernel refuses; call again then.

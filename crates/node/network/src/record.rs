@@ -69,6 +69,10 @@ impl Records {
         }
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
     fn path(&self, id: &str) -> PathBuf {
         self.0.join(format!("{id}.json"))
     }

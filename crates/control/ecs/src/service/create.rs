@@ -9,7 +9,7 @@ use estiva_store::{Row, Snapshot};
 
 use super::describe::to_api;
 use super::table::{BY_CLUSTER_STATUS, ServiceRow, ServiceStatus};
-use super::{check, deployment};
+use super::{check, deployment, hook};
 use crate::EcsService;
 use crate::cluster::table::ClusterRow;
 use crate::error::{self, invalid};
@@ -57,6 +57,7 @@ pub(crate) async fn create(
         let text = text.ok_or_else(|| invalid("TaskDefinition can not be blank."))?;
         let definition = task_definition::reference::active(tx, &scope, text)?;
         check_runnable(&row, &definition)?;
+        hook::check_runnable(tx, &row)?;
         deployment::forget(tx, &row);
         let row = tx.put(row);
         deployment::begin(tx, &row, &definition, ambient);

@@ -11,11 +11,14 @@ use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
 use estiva_planning::deployment::Stage;
 use estiva_planning::lifecycle::StopCode;
-use estiva_store::Tx;
+use estiva_store::{Snapshot, Tx};
 
-use crate::error::invalid;
+use super::table::ServiceRow;
+use crate::error::{self, invalid};
 use crate::task::end::{self, Stop};
+use crate::task::launch::{GROUP_CHARS_MAX, Launch, Wishes};
 use crate::task::table::TaskRow;
+use crate::task_definition;
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1440 * 60);
 const TIMEOUT_MINUTES_MAX: i32 = 20_160;
@@ -71,6 +74,50 @@ pub(super) fn read(hook: &api::DeploymentLifecycleHook) -> Result<Hook, Error> {
         timeout: seconds.map_or(TIMEOUT_DEFAULT, Duration::from_secs),
         continues_on_timeout: timeout.and_then(|it| it.action) == Some(api::DeploymentLifecycleHookAction::Continue),
     })
+}
+
+/// Checks that the tasks of the service's hooks could be launched now: what RunTask would refuse each time is refused at once.
+pub(super) fn check_runnable(view: &Snapshot, service: &ServiceRow) -> Result<(), Error> {
+    let configuration = service.settings.deployment_configuration.as_ref();
+    let hooks = configuration.and_then(|it| it.lifecycle_hooks.as_deref()).unwrap_or_default();
+    for (place, hook) in hooks.iter().enumerate() {
+        let Target::Task(definition, overrides) = target(hook)? else { continue };
+        let of = |field: &str, error| error::within(&format!("lifecycleHooks[{place}].{field}"), error);
+        let launched = |overrides: &api::TaskOverride| launch(view, service, "ecs-svc/0", &definition, overrides);
+        // What is wrong without the overrides is not the overrides' fault.
+        let none = api::TaskOverride::default();
+        launched(&none).map_err(|error| of("hookTargetArn", error))?;
+        launched(&overrides).map_err(|error| of("hookDetails", error))?;
+    }
+    Ok(())
+}
+
+/// The task of a hook of one of the service's deployments, checked.
+pub(super) fn launch(
+    view: &Snapshot,
+    service: &ServiceRow,
+    deployment: &str,
+    definition: &str,
+    overrides: &api::TaskOverride,
+) -> Result<Launch, Error> {
+    let definition = task_definition::reference::active(view, &service.scope, definition)?;
+    let is_awsvpc = definition.definition.network_mode == Some(api::NetworkMode::Awsvpc);
+    let wishes = Wishes {
+        launch_type: Some(service.launch_type()),
+        overrides: Some(overrides.clone()),
+        network: service.settings.network_configuration.clone().filter(|_| is_awsvpc),
+        started_by: Some(deployment.to_owned()),
+        group: Some(group(&service.name)),
+        is_of_hook: true,
+        enable_execute_command: service.settings.enable_execute_command.unwrap_or(false),
+        ..Wishes::default()
+    };
+    Launch::new(service.scope.clone(), service.cluster.clone(), definition, wishes)
+}
+
+/// The group of the tasks of a service's hooks. The longest names of services are cut off.
+fn group(service: &str) -> String {
+    format!("hook:{service}").chars().take(GROUP_CHARS_MAX).collect()
 }
 
 /// Ends the tasks of hooks.

@@ -21,8 +21,6 @@ pub struct RolloutRow {
     pub under_way: Option<String>,
     /// The id of the service deployment that was begun last.
     pub latest: Option<String>,
-    /// How many tasks found no room when they were to be started last.
-    pub unplaced: usize,
     /// Whether the service was told to be in a steady state, and has been since.
     pub is_steady: bool,
     /// Tasks that are started beyond the desired count, to move others elsewhere.
@@ -56,6 +54,12 @@ pub struct Deployment {
     /// The wait after tasks that failed.
     #[serde(default)]
     pub backoff: Backoff,
+    /// How many of its tasks found no room when they were to be started last.
+    #[serde(default)]
+    pub unplaced: usize,
+    /// How many times tasks of it were to be started: it tells an attempt from what is left of a former one.
+    #[serde(default)]
+    pub attempts: u64,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When it changed.
@@ -143,6 +147,30 @@ impl RolloutRow {
     /// The deployment with this id, to change it.
     pub fn deployment_mut(&mut self, id: &str) -> Option<&mut Deployment> {
         self.deployments.iter_mut().find(|deployment| deployment.id == id)
+    }
+
+    /// How many tasks wait for room.
+    pub fn unplaced(&self) -> usize {
+        self.deployments.iter().map(|deployment| deployment.unplaced).sum()
+    }
+
+    /// Nothing waits for room any more.
+    pub(super) fn forget_unplaced(&mut self) {
+        for deployment in &mut self.deployments {
+            deployment.unplaced = 0;
+        }
+    }
+
+    /// Notes that tasks of a deployment were to be started, and how many found no room. Task sets wait each for itself; of
+    /// deployments that follow each other only the last one's tasks are still wanted.
+    pub(super) fn note_attempt(&mut self, id: &str, unplaced: usize) {
+        if self.deployment(id).is_some_and(|deployment| deployment.task_set.is_none()) {
+            self.forget_unplaced();
+        }
+        if let Some(deployment) = self.deployment_mut(id) {
+            deployment.unplaced = unplaced;
+            deployment.attempts += 1;
+        }
     }
 }
 

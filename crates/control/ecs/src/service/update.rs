@@ -11,7 +11,7 @@ use super::describe::to_api;
 use super::revision::find_revision;
 use super::rollout_table::RolloutRow;
 use super::table::{ServiceRevisionRow, ServiceRow};
-use super::{check, create, deployment, reference};
+use super::{check, create, deployment, hook, reference};
 use crate::EcsService;
 use crate::error::{self, invalid};
 use crate::scope::Scope;
@@ -60,8 +60,13 @@ pub(crate) async fn update(
             || row.settings.network_configuration != before.settings.network_configuration
             || row.capacity_provider_strategy != before.capacity_provider_strategy
             || row.settings.platform_version != before.settings.platform_version;
+        let is_deployed = is_other || input.force_new_deployment == Some(true);
+        // What no deployment begins with may wait: a definition that is gone must not keep anybody from scaling.
+        if is_deployed || names_hooks(&input) {
+            hook::check_runnable(tx, &row)?;
+        }
         let row = tx.put(row);
-        if is_other || input.force_new_deployment == Some(true) {
+        if is_deployed {
             deployment::begin(tx, &row, &definition, &service.ambient);
         } else {
             deployment::forget_waits(tx, &row);
@@ -70,6 +75,10 @@ pub(crate) async fn update(
     });
     let row = update.await.map_err(error::update)?;
     Ok(api::UpdateServiceResponse { service: Some(to_api(&service.store.view(), &row, true)) })
+}
+
+fn names_hooks(input: &api::UpdateServiceRequest) -> bool {
+    input.deployment_configuration.as_ref().is_some_and(|it| it.lifecycle_hooks.is_some())
 }
 
 /// The service as its PRIMARY deployment has it: what an update starts from.

@@ -100,10 +100,10 @@ impl Launch {
         definition: Arc<TaskDefinitionRow>,
         wishes: Wishes,
     ) -> Result<Self, Error> {
-        let overrides = wishes.overrides.unwrap_or_default();
         let launch_type = wishes.launch_type.unwrap_or(api::LaunchType::Ec2);
         check_compatibility(&definition.definition, launch_type)?;
-        overrides::check(&definition.definition, &overrides, launch_type)?;
+        let overrides = wishes.overrides.unwrap_or_default();
+        let overrides = overrides::checked(&definition.definition, overrides, launch_type)?;
         unsupported::check(&definition.definition)?;
         let subnet = subnet(&definition.definition, wishes.network.as_ref(), launch_type)?;
         let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
@@ -143,7 +143,7 @@ impl Launch {
         Ok(Self {
             scope,
             cluster,
-            demand: demand(&definition.definition, &overrides)?,
+            demand: demand(&definition.definition, &overrides),
             group,
             definition,
             capacity: launch_type,
@@ -174,6 +174,11 @@ impl Launch {
     /// The task definition's family and revision.
     pub fn revision(&self) -> (String, u32) {
         (self.definition.family.clone(), self.definition.revision)
+    }
+
+    /// The task definition's placement constraints.
+    pub fn defined_constraints(&self) -> Option<&[api::TaskDefinitionPlacementConstraint]> {
+        self.definition.definition.placement_constraints.as_deref()
     }
 
     /// Whether the tasks go to Fargate capacity.
@@ -301,8 +306,8 @@ fn subnet(
 }
 
 /// What a task takes of its container instance: the task's own limits, or else the sum over its containers.
-fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Result<Resources, Error> {
-    let (task_cpu, task_memory) = overrides::task_sizes(definition, overrides)?;
+fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Resources {
+    let (task_cpu, task_memory) = overrides::task_sizes(definition, overrides);
     let (mut cpu, mut memory, mut gpus) = (0, 0, 0);
     let (mut tcp_ports, mut udp_ports) = (BTreeSet::new(), BTreeSet::new());
     let host = definition.network_mode == Some(api::NetworkMode::Host);
@@ -328,14 +333,14 @@ fn demand(definition: &api::TaskDefinition, overrides: &api::TaskOverride) -> Re
             };
         }
     }
-    Ok(Resources {
+    Resources {
         cpu: task_cpu.unwrap_or(cpu),
         memory: task_memory.unwrap_or(memory),
         tcp_ports,
         udp_ports,
         gpus,
         task_slots: None,
-    })
+    }
 }
 
 /// How many GPUs a container has for itself.

@@ -6,13 +6,33 @@ use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
 use crate::error::invalid;
+use crate::task_definition::size::{cpu_units, mebibytes};
 use crate::task_definition::{check_container_sizes, is_fargate_size, is_legal_environment};
 
 /// Characters of the overrides as JSON.
 const CHARS_MAX: usize = 8192;
 
-/// Checks the overrides against the task definition.
-pub(super) fn check(
+/// The overrides, checked against the task definition. Their sizes are plain numbers then, as those of a definition are kept.
+pub(super) fn checked(
+    definition: &api::TaskDefinition,
+    overrides: api::TaskOverride,
+    launch_type: api::LaunchType,
+) -> Result<api::TaskOverride, Error> {
+    let cpu = size("cpu", overrides.cpu.as_deref(), cpu_units)?;
+    let memory = size("memory", overrides.memory.as_deref(), mebibytes)?;
+    let overrides = api::TaskOverride { cpu, memory, ..overrides };
+    check(definition, &overrides, launch_type)?;
+    Ok(overrides)
+}
+
+fn size(field: &str, text: Option<&str>, read: fn(&str) -> Option<i64>) -> Result<Option<String>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let number =
+        read(text).ok_or_else(|| invalid(format!("overrides.{field}: Invalid '{field}' setting for task.")))?;
+    Ok(Some(number.to_string()))
+}
+
+fn check(
     definition: &api::TaskDefinition,
     overrides: &api::TaskOverride,
     launch_type: api::LaunchType,
@@ -29,7 +49,7 @@ pub(super) fn check(
             return Err(invalid(format!("overrides.{field}: Estiva does not support it yet")));
         }
     }
-    let (cpu, memory) = task_sizes(definition, overrides)?;
+    let (cpu, memory) = task_sizes(definition, overrides);
     let is_sized = overrides.cpu.is_some() || overrides.memory.is_some();
     if launch_type == api::LaunchType::Fargate && is_sized && !cpu.zip(memory).is_some_and(is_fargate_size) {
         return Err(invalid("No Fargate configuration exists for given values."));
@@ -65,16 +85,11 @@ fn check_containers(definition: &api::TaskDefinition, overrides: &api::TaskOverr
 pub(super) fn task_sizes(
     definition: &api::TaskDefinition,
     overrides: &api::TaskOverride,
-) -> Result<(Option<i64>, Option<i64>), Error> {
-    let number = |field: &str, overridden: &Option<String>, defined: &Option<String>| {
-        let text = overridden.as_ref().or(defined.as_ref());
-        let number = text.map(|text| text.parse::<i64>().ok().filter(|number| *number > 0));
-        match number {
-            Some(None) => Err(invalid(format!("overrides.{field}: must be a positive number"))),
-            other => Ok(other.flatten()),
-        }
+) -> (Option<i64>, Option<i64>) {
+    let number = |overridden: &Option<String>, defined: &Option<String>| {
+        overridden.as_ref().or(defined.as_ref()).and_then(|text| text.parse::<i64>().ok())
     };
-    Ok((number("cpu", &overrides.cpu, &definition.cpu)?, number("memory", &overrides.memory, &definition.memory)?))
+    (number(&overrides.cpu, &definition.cpu), number(&overrides.memory, &definition.memory))
 }
 
 fn check_container(overrides: &api::ContainerOverride) -> Result<(), Error> {

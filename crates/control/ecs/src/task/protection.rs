@@ -6,6 +6,7 @@ use std::time::Duration;
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
+use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::cluster;
 use crate::error::{self, invalid};
 use crate::failure::failure;
 use crate::scope::Scope;
+use crate::service::table::GROUP_PREFIX;
 
 /// UpdateTaskProtection takes so many at a time, GetTaskProtection so many.
 const UPDATED_MAX: usize = 10;
@@ -63,8 +65,8 @@ pub(crate) async fn update(
                 failures.push(missing(&scope, &cluster.name, text)?);
                 continue;
             };
-            if !row.group.starts_with("service:") {
-                failures.push(explained(row.arn(), "TASK_NOT_VALID", "The task does not belong to a service."));
+            if let Some(why) = unfit(tx, &row, input.protection_enabled) {
+                failures.push(explained(row.arn(), "TASK_NOT_VALID", why));
                 continue;
             }
             if input.protection_enabled {
@@ -100,6 +102,20 @@ pub(crate) fn get(
         }
     }
     Ok(api::GetTaskProtectionResponse { protected_tasks: Some(protected), failures: Some(failures) })
+}
+
+/// Why a task cannot be protected, or not be told that it no longer is.
+fn unfit(view: &Snapshot, row: &TaskRow, protects: bool) -> Option<&'static str> {
+    if !row.group.starts_with(GROUP_PREFIX) {
+        Some("The task does not belong to a service.")
+    } else if reference::status_of(view, row) == Some(TaskStatus::Stopped) {
+        Some("The task has stopped.")
+    } else if protects && row.desired_status == DesiredStatus::Stopped {
+        // One that gives its protection up when it is told to stop does no harm, and is not to fail over it.
+        Some("The task is stopping.")
+    } else {
+        None
+    }
 }
 
 fn shown(view: &Snapshot, row: &TaskRow, now: Timestamp) -> api::ProtectedTask {

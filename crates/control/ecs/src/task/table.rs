@@ -47,7 +47,7 @@ pub struct TaskRow {
     pub group: String,
     /// The caller's word on who started the task.
     pub started_by: Option<String>,
-    /// Given back as it came.
+    /// Given back as it came, but for the task's own sizes, which are plain numbers.
     #[serde(with = "estiva_schema::json::verbatim")]
     pub overrides: api::TaskOverride,
     /// Whether ExecuteCommand is allowed.

@@ -16,6 +16,7 @@ mod register;
 mod required_attribute;
 mod secret;
 mod settings;
+pub(crate) mod size;
 pub mod table;
 #[cfg(test)]
 mod tests;

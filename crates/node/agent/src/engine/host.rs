@@ -106,7 +106,7 @@ impl Host {
             }
         }
         // What is not empty is somebody else's, or will be found by the next start.
-        for dir in ["network/netns", "network", "shim", "firelens", ""] {
+        for dir in ["shim", "firelens", ""] {
             let _ = std::fs::remove_dir(self.run_dir.join(dir));
         }
         Ok(())

@@ -36,12 +36,16 @@ use crate::ports::Ports;
 use crate::record::{Record, Records};
 use crate::{Error, HostService, Subnet, TaskNetwork};
 
+/// In the run directory: held by whoever has the network open.
+const LOCK_FILE: &str = "lock";
+
 /// One node's network.
 #[derive(Debug)]
 pub(crate) struct Engine {
     names: Names,
     subnet: Subnet,
     mtu: u32,
+    run_dir: PathBuf,
     netns_dir: PathBuf,
     records: Records,
     state: Mutex<State>,

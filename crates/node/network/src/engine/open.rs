@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::reaper::Reaper;
-use super::{Engine, State, held_addresses, lock};
+use super::{Engine, LOCK_FILE, State, held_addresses, lock};
 use crate::config::Names;
 use crate::error::Context as _;
 use crate::firewall::{Firewall, Parameters};
@@ -86,6 +86,7 @@ impl Engine {
             names,
             subnet,
             mtu: host.mtu,
+            run_dir: config.run_dir.clone(),
             netns_dir,
             records,
             state: Mutex::new(State { bridge, pool, ports, tasks, services: Vec::new() }),
@@ -137,12 +138,29 @@ fn set_parameters(bridge: &str) -> Result<(), Error> {
 }
 
 fn lock_installation(config: &Config) -> Result<Flock<File>, Error> {
-    let path = config.run_dir.join("lock");
-    let file = File::create(&path).context(path.display().to_string(), "create the lock file")?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::AlreadyOpen { installation: config.installation.clone() },
-        errno => Error::Io { subject: path.display().to_string(), step: "lock the file", source: errno.into() },
-    })
+    let path = config.run_dir.join(LOCK_FILE);
+    let subject = path.display().to_string();
+    loop {
+        let file = File::create(&path).context(&subject, "create the lock file")?;
+        let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => Error::AlreadyOpen { installation: config.installation.clone() },
+            errno => Error::Io { subject: subject.clone(), step: "lock the file", source: errno.into() },
+        })?;
+        // Whoever dismantled the network meanwhile took the file away: a lock on that keeps nobody out.
+        if is_at(&locked, &path).context(&subject, "find the lock file")? {
+            return Ok(locked);
+        }
+    }
+}
+
+/// Whether the file is the one that the path leads to.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A lock for all of the machine that shares this network namespace: on the namespace's own file.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 
-use super::{Engine, lock};
+use super::{Engine, LOCK_FILE, lock};
 use crate::error::Context as _;
 use crate::firewall::Element;
 use crate::link::{self, Link};
@@ -185,11 +185,25 @@ impl Engine {
         firewall.add(&missing).context(&self.names.table, "add missing elements")
     }
 
-    /// Removes everything of this installation from the kernel: all tasks, the firewall and the bridge.
+    /// Removes everything of this installation from the kernel: all tasks, the firewall and the bridge. The run directory goes
+    /// too. Nothing can be done with the network afterwards.
     pub(crate) fn dismantle(&self) -> Result<(), Error> {
         self.adopt(&BTreeSet::new())?;
         lock(&self.firewall).uninstall().context(&self.names.table, "remove the firewall")?;
-        self.reaper.delete(std::slice::from_ref(&self.names.bridge)).context(&self.names.bridge, "delete the bridge")
+        self.reaper
+            .delete(std::slice::from_ref(&self.names.bridge))
+            .context(&self.names.bridge, "delete the bridge")?;
+        self.leave_run_dir();
+        Ok(())
+    }
+
+    /// Removes what is ours and empty. What is not empty is somebody else's, or will be found by the next start.
+    fn leave_run_dir(&self) {
+        let _ = fs::remove_dir(&self.netns_dir);
+        let _ = fs::remove_dir(self.records.dir());
+        // Last: who opens the network from now on makes another.
+        let _ = fs::remove_file(self.run_dir.join(LOCK_FILE));
+        let _ = fs::remove_dir(&self.run_dir);
     }
 
     fn expected_elements(&self) -> BTreeSet<Element> {

@@ -111,6 +111,23 @@ fn a_creation_that_fails_midway_leaves_nothing() {
 }
 
 #[test]
+fn a_network_that_is_dismantled_leaves_no_directory_but_what_is_not_its_own() {
+    let host = Host::new();
+    let run_dir = host.config("one").run_dir;
+    let net = host.open("one");
+    host.run(net.create_none("task")).expect("create");
+    host.run(net.dismantle()).expect("dismantle");
+    assert!(!run_dir.exists());
+    drop(net);
+
+    let net = host.open("one");
+    assert!(matches!(host.open_with(host.config("one")), Err(Error::AlreadyOpen { .. })));
+    std::fs::write(run_dir.join("tasks/foreign"), "").expect("file");
+    host.run(net.dismantle()).expect("dismantle");
+    assert!(run_dir.join("tasks/foreign").exists());
+}
+
+#[test]
 fn installations_live_side_by_side_and_go_alone() {
     let host = Host::new();
     let without = interfaces();

@@ -146,7 +146,7 @@ impl ServiceController {
             extra: rollout.extra.min(bounds.upper.saturating_sub(desired)),
             bounds,
             may_start: !has_failed && !is_waiting,
-            unplaced: if is_blocked { rollout.unplaced } else { 0 },
+            unplaced: if is_blocked { rollout.unplaced() } else { 0 },
             is_alone: false,
         };
         let step = plan_replica(roster, &wanted, now);
@@ -183,12 +183,12 @@ impl ServiceController {
             let only_on = plan.start_on.or_else(|| decision.only_on.take());
             let deployment = plan.start_for.unwrap_or_else(|| plan.deployment.clone());
             decision.starts.push(Start { deployment, count, only_on });
-        } else if plan.missing == 0 && decision.rollout.unplaced > 0 {
-            decision.rollout.unplaced = 0;
+        } else if plan.missing == 0 && decision.rollout.unplaced() > 0 {
+            decision.rollout.forget_unplaced();
             decision.over.push(Kind::Unplaced);
         } else if !self.blocked.contains_key(&decision.service.key()) {
             // There is more room, only it is not the time to start: nothing waits for room any more.
-            decision.rollout.unplaced = 0;
+            decision.rollout.forget_unplaced();
         }
         for key in &plan.stop {
             decision.stop(roster, key, &plan.deployment);

@@ -14,10 +14,8 @@ use crate::service::revision;
 use crate::service::rollout_table::{HookState, HookStatus, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::constraint::Constraints;
-use crate::task::launch::{GROUP_CHARS_MAX, Launch, Wishes};
 use crate::task::placement::{Placeable, Placer};
 use crate::task::table::{TaskRow, TaskStatusRow};
-use crate::task_definition;
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
 
 impl ServiceController {
@@ -158,11 +156,6 @@ pub(super) fn start_tasks(
     }
 }
 
-/// The group of the tasks of a service's hooks. The longest names of services are cut off.
-fn group(service: &str) -> String {
-    format!("hook:{service}").chars().take(GROUP_CHARS_MAX).collect()
-}
-
 fn start_task(
     tx: &mut Tx<'_>,
     service: &ServiceRow,
@@ -171,24 +164,13 @@ fn start_task(
     overrides: &api::TaskOverride,
     placer: &Placer,
 ) -> Result<String, String> {
-    let definition =
-        task_definition::reference::active(tx, &service.scope, definition).map_err(|error| error.to_string())?;
-    let wishes = Wishes {
-        launch_type: Some(service.launch_type()),
-        overrides: Some(overrides.clone()),
-        network: service.settings.network_configuration.clone(),
-        started_by: Some(deployment.to_owned()),
-        group: Some(group(&service.name)),
-        is_of_hook: true,
-        enable_execute_command: service.settings.enable_execute_command.unwrap_or(false),
-        ..Wishes::default()
-    };
-    let is_awsvpc = definition.definition.network_mode == Some(api::NetworkMode::Awsvpc);
-    let wishes = Wishes { network: wishes.network.filter(|_| is_awsvpc), ..wishes };
-    let launch = Launch::new(service.scope.clone(), service.cluster.clone(), definition, wishes);
+    let launch = hook::launch(tx, service, deployment, definition, overrides);
     let launch = launch.map_err(|error| error.to_string())?;
-    let (constraints, strategies) = (Constraints::default(), Strategies::default());
-    let what = Placeable { launch: &launch, constraints: &constraints, strategies: &strategies };
+    if launch.allowed(tx) == Some(0) {
+        return Err(format!("as many tasks of group {} run as may", launch.group));
+    }
+    let constraints = Constraints::parse(None, launch.defined_constraints()).map_err(|error| error.to_string())?;
+    let what = Placeable { launch: &launch, constraints: &constraints, strategies: &Strategies::default() };
     let made = placer.make(tx, &what, 1);
     let made = made.ok_or("there is no container instance for its task")?;
     let task = made.tasks.first().ok_or_else(|| {

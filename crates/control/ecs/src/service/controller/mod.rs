@@ -40,8 +40,8 @@ pub(crate) struct ServiceController {
     alarms: Arc<dyn AlarmStates>,
     /// By service.
     rosters: BTreeMap<String, Roster>,
-    /// Services whose tasks found no room: nothing is tried until there is more of it.
-    blocked: BTreeMap<String, Awaits>,
+    /// Services whose tasks found no room: nothing of these is tried until there is more of it.
+    blocked: BTreeMap<String, Blocked>,
     /// DAEMONs whose placement constraints look at other tasks, which may come and go at any time.
     attentive: BTreeSet<String>,
     /// Services whose tasks may be spread unevenly, and where there may be too few of them.
@@ -54,6 +54,14 @@ pub(crate) struct ServiceController {
 
 /// By container, the digest that its image stands for.
 type ImageDigests = BTreeMap<String, String>;
+
+/// Tasks that found no room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Blocked {
+    /// The ids of their deployments.
+    deployments: BTreeSet<String>,
+    awaits: Awaits,
+}
 
 /// What may let a service go on that found no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Change, Snapshot};
 
 use super::member::service_key;
-use super::{Awaits, ServiceController, Suspects, start};
+use super::{Awaits, Blocked, ServiceController, Suspects, start};
 use crate::container_instance::table::{
     ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, FARGATE_ATTRIBUTE, ReservationRow,
 };
 use crate::service::revision::find_revision;
-use crate::service::rollout_table::{RolloutRow, ServiceDeploymentRow};
+use crate::service::rollout_table::{Deployment, RolloutRow, ServiceDeploymentRow};
 use crate::service::table::ServiceRow;
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
@@ -57,18 +57,32 @@ impl ServiceController {
         }
         if let Some(rollout) = change.row::<RolloutRow>() {
             self.note_attention(view, &change.key);
-            // Whoever has found no room waits for what changes later.
-            if let Some(row) = rollout.after.filter(|row| row.unplaced > 0) {
-                self.blocked.insert(change.key.to_string(), awaited(view, &row));
-            } else {
-                self.blocked.remove(&*change.key);
-            }
+            self.note_attempts(view, &change.key, rollout.before.as_deref(), rollout.after.as_deref());
             return vec![change.key.to_string()];
         }
         if let Some(deployment) = change.row::<ServiceDeploymentRow>() {
             return deployment.after.map(|row| row.service.clone()).into_iter().collect();
         }
         self.take_in_capacity(view, change, now)
+    }
+
+    /// Whoever has found no room waits for what changes later. That a row still says so is no attempt: there may be room since.
+    fn note_attempts(
+        &mut self,
+        view: &Snapshot,
+        service: &str,
+        before: Option<&RolloutRow>,
+        after: Option<&RolloutRow>,
+    ) {
+        let mut deployments = self.blocked.remove(service).map(|it| it.deployments).unwrap_or_default();
+        let Some(after) = after else { return };
+        let attempts_before = |id: &str| before.and_then(|row| row.deployment(id)).map_or(0, |it| it.attempts);
+        deployments.retain(|id| after.deployment(id).is_some_and(|it| it.unplaced > 0));
+        let has_tried = |it: &&Deployment| it.unplaced > 0 && it.attempts != attempts_before(&it.id);
+        deployments.extend(after.deployments.iter().filter(has_tried).map(|it| it.id.clone()));
+        if !deployments.is_empty() {
+            self.blocked.insert(service.to_owned(), Blocked { deployments, awaits: awaited(view, after) });
+        }
     }
 
     /// Another grace period holds for tasks that run already, too.
@@ -136,7 +150,7 @@ impl ServiceController {
         let blocked = from(&self.blocked, &prefix).take_while(|(key, _)| key.starts_with(&prefix));
         let attentive = self.attentive.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
         let mut woken: BTreeSet<String> =
-            blocked.filter(|(_, awaits)| is_woken(**awaits)).map(|(key, _)| key.clone()).collect();
+            blocked.filter(|(_, it)| is_woken(it.awaits)).map(|(key, _)| key.clone()).collect();
         woken.extend(attentive.take_while(|key| key.starts_with(&prefix)).cloned());
         for key in &woken {
             self.blocked.remove(key);

@@ -21,7 +21,7 @@ impl ServiceController {
     pub(super) fn rebalance(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, plan: &Plan) -> bool {
         let key = decision.service.key();
         let has_failed =
-            decision.rollout.unplaced > 0 || decision.rollout.primary().is_some_and(|it| it.backoff.rounds > 0);
+            decision.rollout.unplaced() > 0 || decision.rollout.primary().is_some_and(|it| it.backoff.rounds > 0);
         if decision.rollout.extra > 0 {
             let is_over = plan.is_steady || has_failed || decision.under_way.is_some();
             if is_over {

@@ -13,10 +13,10 @@ use crate::service::task_set::computed_desired_count;
 impl ServiceController {
     pub(super) fn plan_sets(&mut self, view: &Snapshot, decision: &mut Decision, roster: &Roster, now: Timestamp) {
         let service = decision.service.key();
-        let is_blocked = self.blocked.contains_key(&service);
-        let mut missing = 0;
         for set in decision.rollout.deployments.clone() {
             let backoff = heed_failures(view, decision, roster, &set.id, now);
+            // One that waits for room holds back no other.
+            let is_blocked = self.blocked.get(&service).is_some_and(|it| it.deployments.contains(&set.id));
             let may_start = !backoff.is_waiting(now) && !is_blocked;
             decision.look_again(backoff.until.filter(|until| *until > now));
             let desired = computed_desired_count(&decision.service, &set);
@@ -30,7 +30,6 @@ impl ServiceController {
                 is_alone: true,
             };
             let step = plan_replica(roster, &wanted, now);
-            missing += step.missing;
             for key in &step.stop {
                 decision.stop(roster, key, &set.id);
             }
@@ -49,14 +48,14 @@ impl ServiceController {
             if !is_stable {
                 decision.look_again(roster.next_unprotected(now));
             }
-            let state = decision.rollout.deployment_mut(&set.id).and_then(|it| it.task_set.as_mut());
-            if let Some(state) = state.filter(|state| state.is_stable != is_stable) {
+            let Some(entry) = decision.rollout.deployment_mut(&set.id) else { continue };
+            if step.missing == 0 || !is_blocked {
+                entry.unplaced = 0;
+            }
+            if let Some(state) = entry.task_set.as_mut().filter(|state| state.is_stable != is_stable) {
                 state.is_stable = is_stable;
                 state.stability_at = self.ambient.now();
             }
-        }
-        if missing == 0 || !is_blocked {
-            decision.rollout.unplaced = 0;
         }
         stop_strays(decision, roster);
         forget_drained(decision, roster);

@@ -66,14 +66,15 @@ pub(super) fn start(tx: &mut Tx<'_>, service: &ServiceRow, rollout: &mut Rollout
     match place(tx, service, &revision, what, placer) {
         Ok(started) => {
             rollout.tell_of_tasks(tx, "has started", "tasks", &started.ids, ambient);
-            rollout.unplaced = what.count - started.ids.len();
+            rollout.note_attempt(&what.deployment, what.count - started.ids.len());
             match started.why_not {
                 Some(why_not) => rollout.tell(tx, Kind::Unplaced, &why_not, ambient),
-                None => rollout.is_over(Kind::Unplaced),
+                None if rollout.unplaced() == 0 => rollout.is_over(Kind::Unplaced),
+                None => {}
             }
         }
         Err(error) => {
-            rollout.unplaced = what.count;
+            rollout.note_attempt(&what.deployment, what.count);
             let message = format!("was unable to place a task. Reason: {error}");
             rollout.tell(tx, Kind::Unplaced, &message, ambient);
         }

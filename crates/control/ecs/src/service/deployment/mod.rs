@@ -64,7 +64,7 @@ pub(super) fn begin(tx: &mut Tx<'_>, service: &ServiceRow, definition: &TaskDefi
     };
     rollout.under_way = Some(row.id.clone());
     rollout.latest = Some(row.id.clone());
-    rollout.unplaced = 0;
+    rollout.forget_unplaced();
     rollout.extra = 0;
     rollout.is_steady = false;
     if service.is_daemon {
@@ -140,6 +140,8 @@ pub(super) fn entry(id: &str, revision: &str, now: estiva_model::Timestamp) -> D
         was_completed: false,
         forgiven: 0,
         backoff: Backoff::default(),
+        unplaced: 0,
+        attempts: 0,
         created_at: now,
         updated_at: now,
         task_set: None,

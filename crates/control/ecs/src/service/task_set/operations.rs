@@ -73,7 +73,6 @@ pub(crate) async fn create(
             ..deployment::entry(&id, &revision.id, ambient.now())
         };
         rollout.deployments.insert(0, set.clone());
-        look_for_room(&mut rollout);
         tx.put(rollout);
         deployment::prune_revisions_of_sets(tx, &found);
         Ok::<_, Error>((found, set))
@@ -222,8 +221,9 @@ fn change(
     let id = find(&rollout, text)?.id.clone();
     if let Some(set) = rollout.deployment_mut(&id) {
         change(set);
+        // What it is now may find room.
+        set.unplaced = 0;
     }
-    look_for_room(&mut rollout);
     let set = find(&rollout, &id)?.clone();
     tx.put(rollout);
     Ok(set)
@@ -257,11 +257,6 @@ fn wanted(
     fill_in(&mut own);
     check::service(&own)?;
     Ok(own)
-}
-
-/// One set that finds no room must not keep the others from being tried.
-fn look_for_room(rollout: &mut RolloutRow) {
-    rollout.unplaced = 0;
 }
 
 fn shown(service: &EcsService, found: &ServiceRow, set: &Deployment) -> api::TaskSet {

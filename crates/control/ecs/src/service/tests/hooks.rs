@@ -1,6 +1,6 @@
 //! Lifecycle hooks: what holds a deployment up, what ends it, and what ends with it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::deployments::{MINUTE, answer, hooks, pause, resting, waiting};
 use super::play::{Fate, Play};
@@ -60,6 +60,32 @@ async fn a_hooks_task_decides_by_its_exit_code() {
         };
         play.until_with(of_hook, async || play.deployment().await["status"] == status).await;
         play.rests().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hooks_task_goes_where_its_definition_says_and_heeds_its_limit() {
+    let anywhere = json!({ "type": "memberOf", "expression": "attribute:name exists" });
+    let elsewhere = json!({ "type": "memberOf", "expression": "attribute:name == elsewhere" });
+    for (constraint, others, status) in
+        [(&anywhere, 0, "SUCCESSFUL"), (&elsewhere, 0, "ROLLBACK_SUCCESSFUL"), (&anywhere, 1, "ROLLBACK_SUCCESSFUL")]
+    {
+        let play = resting().await;
+        play.bench.define("other", json!({ "memory": 4 }), json!({})).await;
+        for _ in 0..others {
+            let input = json!({ "taskDefinition": "other", "group": "hook:web" });
+            play.bench.run_task(&owner(), input).await.unwrap();
+        }
+        let limit = json!([{ "key": "estiva:concurrency", "value": "1" }]);
+        let more = json!({ "placementConstraints": [constraint], "tags": limit });
+        play.bench.define("migration", json!({ "memory": 4 }), more).await;
+        let target = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+        let hook = json!([{ "hookTargetArn": target, "lifecycleStages": ["PRE_SCALE_UP"] }]);
+        play.update(merged(hooks(&hook), json!({ "forceNewDeployment": true }))).await;
+        let of_hook = |task: &crate::task::table::TaskRow| {
+            if task.family == "migration" { Fate::Exits(0) } else { Fate::Runs }
+        };
+        play.until_with(of_hook, async || play.deployment().await["status"] == status).await;
     }
 }
 
@@ -195,4 +221,102 @@ async fn hooks_that_cannot_be_are_refused() {
     let many = vec![pause("PRE_SCALE_UP", json!({})); 21];
     let input = merged(json!({ "service": "web" }), hooks(&json!(many)));
     assert!(refusal(play.bench.update_service(&owner(), input).await).contains("at most 20"));
+}
+
+const MIGRATION: &str = "arn:aws:ecs:us-east-1:000000000000:task-definition/migration:1";
+
+fn migration(more: Value) -> Value {
+    merged(json!({ "hookTargetArn": MIGRATION, "lifecycleStages": ["POST_SCALE_UP"] }), more)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hooks_task_that_run_task_would_refuse_is_refused_with_the_service() {
+    let play = resting().await;
+    let bench = &play.bench;
+    bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    bench.define("addressed", json!({ "memory": 4 }), json!({ "networkMode": "awsvpc" })).await;
+    let of = |family: &str| json!({ "hookTargetArn": MIGRATION.replace("migration:1", family) });
+    let details = |details: Value| json!({ "hookDetails": details });
+    let of_container = |more: Value| details(json!({ "containerOverrides": [merged(json!({ "name": "app" }), more)] }));
+    let target = "lifecycleHooks[1].hookTargetArn: ";
+    let hook_details = "lifecycleHooks[1].hookDetails: ";
+    let twice = json!([{ "name": "app" }, { "name": "app" }]);
+    for (more, code, field, words) in [
+        (of("gone:1"), "ClientException", target, "TaskDefinition not found."),
+        (of("migration:2"), "ClientException", target, "TaskDefinition not found."),
+        (of("addressed:1"), "InvalidParameterException", target, "Network Configuration must be provided"),
+        (of_container(json!({ "name": "other" })), "InvalidParameterException", hook_details, "container named other"),
+        (of_container(json!({ "memory": 0 })), "InvalidParameterException", hook_details, "'app'"),
+        (details(json!({ "cpu": "much" })), "InvalidParameterException", hook_details, "overrides.cpu"),
+        (details(json!({ "containerOverrides": twice })), "InvalidParameterException", hook_details, "given twice"),
+    ] {
+        let given = hooks(&json!([pause("PRE_SCALE_UP", json!({})), migration(more.clone())]));
+        let created =
+            merged(given.clone(), json!({ "serviceName": "other", "taskDefinition": "web", "desiredCount": 1 }));
+        let updated = merged(given, json!({ "service": "web" }));
+        for told in [bench.create_service(&owner(), created).await, bench.update_service(&owner(), updated).await] {
+            let told = refusal(told);
+            assert!(told.starts_with(&format!("{code}: {field}")) && told.contains(words), "{more}: {told}");
+        }
+    }
+    assert_eq!(bench.service("other").await, Value::Null);
+    play.update(hooks(&json!([migration(of_container(json!({ "memory": 8 })))]))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hooks_definition_has_to_fit_the_launch_type() {
+    let play = resting().await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    let fargate = json!({ "networkMode": "awsvpc", "cpu": "256", "memory": "512" });
+    let fargate = merged(fargate, json!({ "requiresCompatibilities": ["FARGATE"] }));
+    play.bench.define("addressed", json!({ "memory": 4 }), fargate).await;
+    let network = json!({ "awsvpcConfiguration": { "subnets": ["subnet-1"] } });
+    let service = json!({
+        "serviceName": "other", "taskDefinition": "addressed", "desiredCount": 1, "launchType": "FARGATE",
+        "networkConfiguration": network,
+    });
+    let input = merged(service.clone(), hooks(&json!([migration(json!({}))])));
+    let told = refusal(play.bench.create_service(&owner(), input).await);
+    assert!(
+        told.contains("lifecycleHooks[0].hookTargetArn: Task definition does not support launch_type FARGATE"),
+        "{told}"
+    );
+    let sized =
+        json!({ "hookTargetArn": MIGRATION.replace("migration", "addressed"), "hookDetails": { "cpu": "300" } });
+    let input = merged(service.clone(), hooks(&json!([migration(sized)])));
+    let told = refusal(play.bench.create_service(&owner(), input).await);
+    assert!(told.contains("lifecycleHooks[0].hookDetails: No Fargate configuration exists"), "{told}");
+    let fitting = json!({ "hookTargetArn": MIGRATION.replace("migration", "addressed") });
+    let input = merged(service, hooks(&json!([migration(fitting)])));
+    play.bench.create_service(&owner(), input).await.unwrap();
+}
+
+/// A service whose next deployment pauses, and then migrates.
+async fn with_a_migration() -> Play {
+    let play = resting().await;
+    play.bench.define("migration", json!({ "memory": 4 }), json!({})).await;
+    play.update(hooks(&json!([pause("PRE_SCALE_UP", json!({})), migration(json!({}))]))).await;
+    play
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_whose_definition_is_deregistered_before_it_starts_has_failed() {
+    let play = with_a_migration().await;
+    play.update(json!({ "forceNewDeployment": true })).await;
+    waiting(&play).await;
+    play.bench.deregister_task_definition(&owner(), json!({ "taskDefinition": "migration:1" })).await.unwrap();
+    answer(&play, "CONTINUE").await;
+    let ended = play.comes_to("ROLLBACK_SUCCESSFUL").await;
+    assert!(text(&ended["statusReason"]).contains("TaskDefinition is inactive"), "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_cannot_run_any_more_keeps_nobody_from_scaling() {
+    let play = with_a_migration().await;
+    play.bench.deregister_task_definition(&owner(), json!({ "taskDefinition": "migration:1" })).await.unwrap();
+    play.update(json!({ "desiredCount": 2 })).await;
+    assert_eq!(play.rests().await["runningCount"], 2);
+    let input = json!({ "service": "web", "forceNewDeployment": true });
+    let told = refusal(play.bench.update_service(&owner(), input).await);
+    assert!(told.contains("lifecycleHooks[1].hookTargetArn: TaskDefinition is inactive"), "{told}");
 }

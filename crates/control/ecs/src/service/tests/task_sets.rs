@@ -70,6 +70,37 @@ async fn a_set_that_finds_no_room_does_not_keep_the_others_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_set_that_finds_no_room_does_not_keep_back_what_others_have_to_start_again() {
+    let play = external(&["a"]).await;
+    play.bench.define("huge", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
+    let huge = make(&play, "huge", 100.0).await;
+    play.until(async || play.told("was unable to place a task").await > 0).await;
+    let small = make(&play, "web", 50.0).await;
+    let failed = || play.bench.ecs.store.view().scan::<TaskRow>("").filter(|task| task.failure.is_some()).count();
+    let unsteady = |_: &TaskRow| if failed() < 6 { Fate::Fails } else { Fate::Runs };
+    play.until_with(unsteady, async || running(&play, &small).await == 2).await;
+    assert!(failed() >= 6, "its starts had to wait");
+    assert_eq!(running(&play, &huge).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_waits_for_room_gets_it_when_there_is_some() {
+    let play = external(&["a"]).await;
+    play.bench.define("wide", json!({ "memory": 4, "cpu": 700 }), json!({})).await;
+    let small = make(&play, "web", 25.0).await;
+    play.until(async || running(&play, &small).await == 1).await;
+    let wide = make(&play, "wide", 50.0).await;
+    play.until(async || running(&play, &wide).await == 1).await;
+    let input = about(json!({ "taskSet": small, "scale": percent(0.0) }));
+    play.bench.update_task_set(&owner(), input).await.unwrap();
+    play.until(async || running(&play, &small).await == 0).await;
+    assert!(play.stands_still(Duration::from_secs(3600)).await, "it is no room for another of 700 units");
+    assert_eq!(set(&play, &wide).await["stabilityStatus"], "STABILIZING");
+    play.bench.join("b", json!({})).await;
+    play.until(async || running(&play, &wide).await == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_protected_task_ends_once_it_is_not_any_more() {
     let play = external(&["a"]).await;
     let blue = make(&play, "web", 25.0).await;

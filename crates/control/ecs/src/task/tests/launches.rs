@@ -1,8 +1,9 @@
 //! What RunTask and StartTask make of a request.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::container_instance::tests::bench::{Bench, merged, node, owner, reasons, refusal, text};
+use crate::task::table::TaskRow;
 
 #[tokio::test]
 async fn a_task_is_made_and_shown() {
@@ -134,7 +135,7 @@ async fn overrides_keep_to_what_a_definition_keeps_to() {
     let bench = Bench::with_nodes(&["a"]).await;
     bench.define("soft", json!({ "memory": 100, "memoryReservation": 50 }), json!({})).await;
     bench.define("limited", json!({ "memory": 100 }), json!({ "memory": "200", "cpu": "256" })).await;
-    let app = |more: serde_json::Value| json!([merged(json!({ "name": "app" }), more)]);
+    let app = |more: Value| json!([merged(json!({ "name": "app" }), more)]);
     for (definition, containers, expected) in [
         ("web", app(json!({ "memory": 0 })), "memory must be at least 4."),
         ("web", app(json!({ "memoryReservation": 3 })), "memoryReservation must be at least 4."),
@@ -160,4 +161,39 @@ async fn overrides_keep_to_what_a_definition_keeps_to() {
         let input = json!({ "taskDefinition": definition, "overrides": overrides });
         assert_eq!(bench.run_task(&owner(), input).await.unwrap()["failures"], json!([]), "{definition}");
     }
+}
+
+#[tokio::test]
+async fn a_tasks_own_sizes_are_overridden_as_definitions_have_them() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let run = async |overrides: Value| {
+        bench.run_task(&owner(), json!({ "taskDefinition": "web", "overrides": overrides })).await
+    };
+    for (cpu, memory, units, mebibytes) in [
+        ("512", "256", "512", "256"),
+        (".5 vcpu", "0.25 GB", "512", "256"),
+        ("0.25 vCPU", "0.5gb", "256", "512"),
+        ("1vCPU", " 300 MB ", "1024", "300"),
+    ] {
+        let answer = run(json!({ "cpu": cpu, "memory": memory })).await.unwrap();
+        let [demanded] = demands(&bench)[..] else { panic!("{cpu} {memory}: {answer}") };
+        assert_eq!(demanded, (units.parse().unwrap(), mebibytes.parse().unwrap()), "{cpu} {memory}");
+        let overrides = &answer["tasks"][0]["overrides"];
+        assert_eq!((&overrides["cpu"], &overrides["memory"]), (&json!(units), &json!(mebibytes)));
+        bench.stop_task(&owner(), json!({ "task": answer["tasks"][0]["taskArn"] })).await.unwrap();
+        bench.obey().await;
+    }
+    for (field, wrong) in
+        [("cpu", "much"), ("cpu", "0"), ("cpu", "1 GB"), ("memory", "1 vCPU"), ("memory", "-1"), ("memory", "3")]
+    {
+        let told = refusal(run(json!({ field: wrong })).await);
+        assert!(told.contains(&format!("overrides.{field}: Invalid '{field}' setting for task.")), "{wrong}: {told}");
+    }
+}
+
+/// CPU units and MiB that each task takes which has not ended.
+fn demands(bench: &Bench) -> Vec<(i64, i64)> {
+    let view = bench.ecs.store.view();
+    let live = view.scan::<TaskRow>("").filter(|task| task.is_live);
+    live.map(|task| (task.demand.cpu, task.demand.memory)).collect()
 }

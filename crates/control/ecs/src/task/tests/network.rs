@@ -27,7 +27,7 @@ fn detail(task: &Value, name: &str) -> String {
 async fn each_task_has_an_address_of_its_own_until_it_stopped() {
     let bench = with_vpc_task().await;
     let instance = bench.join("a", json!({})).await;
-    let small = json!({ "overrides": { "cpu": "10", "memory": "10" } });
+    let small = json!({ "overrides": { "cpu": "128", "memory": "10" } });
     let answer = run(&bench, merged(small.clone(), json!({ "count": 3 }))).await.unwrap();
     let tasks = answer["tasks"].as_array().unwrap();
     let mut addresses: Vec<_> = tasks.iter().map(|task| detail(task, "privateIPv4Address")).collect();
@@ -35,7 +35,7 @@ async fn each_task_has_an_address_of_its_own_until_it_stopped() {
     assert_eq!(addresses, ["10.1.0.10", "10.1.0.11"]);
     assert_eq!(reasons(&answer), ["RESOURCE:ENI"]);
     // What could not be placed has taken nothing.
-    assert_eq!(bench.reservation(&instance), (1004, 980, 0, 2));
+    assert_eq!(bench.reservation(&instance), (768, 980, 0, 2));
 
     let task = &tasks[0];
     assert_eq!(task["lastStatus"], "PROVISIONING");
@@ -75,7 +75,7 @@ async fn awsvpc_needs_a_network_configuration_and_a_node_with_addresses() {
 async fn an_attached_interface_moves_its_task_to_pending() {
     let bench = with_vpc_task().await;
     bench.join("a", json!({})).await;
-    let small = json!({ "overrides": { "cpu": "10", "memory": "10" }, "count": 2 });
+    let small = json!({ "overrides": { "cpu": "128", "memory": "10" }, "count": 2 });
     let answer = run(&bench, small).await.unwrap();
     let attached = |place: usize| {
         let id = text(&answer["tasks"][place]["attachments"][0]["id"]);
@@ -147,7 +147,7 @@ async fn tasks_go_where_there_are_addresses_left() {
     let a = bench.join("a", json!({})).await;
     let without = json!([{ "name": "ecs.capability.task-eni" }, { "name": "ecs.capability.task-cpu-mem-limit" }]);
     bench.join("b", json!({ "attributes": without })).await;
-    let small = json!({ "overrides": { "cpu": "10", "memory": "10" } });
+    let small = json!({ "overrides": { "cpu": "128", "memory": "10" } });
     for _ in 0..2 {
         let answer = run(&bench, small.clone()).await.unwrap();
         assert_eq!(answer["failures"], json!([]));

@@ -38,3 +38,48 @@ async fn a_services_task_is_protected_until_it_is_not() {
         assert!(refusal(set(true, minutes).await).contains("expiresInMinutes"));
     }
 }
+
+#[tokio::test]
+async fn a_task_that_is_to_end_is_not_protected() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let task = bench.run("web").await;
+    bench.regroup(&task, "service:web").await;
+    let set = async |enabled: bool| {
+        let input = json!({ "cluster": "default", "tasks": [task], "protectionEnabled": enabled });
+        bench.update_task_protection(&owner(), input).await.unwrap()
+    };
+    let is_protected = async || {
+        let input = json!({ "cluster": "default", "tasks": [task] });
+        bench.get_task_protection(&owner(), input).await.unwrap()["protectedTasks"][0]["protectionEnabled"].clone()
+    };
+    bench.stop_task(&owner(), json!({ "task": task })).await.unwrap();
+    let told = set(true).await;
+    assert_eq!((&told["protectedTasks"], reasons(&told)), (&json!([]), vec!["TASK_NOT_VALID".to_owned()]));
+    assert_eq!(told["failures"][0]["arn"], json!(task));
+    assert_eq!(is_protected().await, false);
+    assert_eq!(reasons(&set(false).await), Vec::<String>::new(), "it may say that it no longer needs to be");
+    bench.obey().await;
+    assert_eq!(bench.task(&task).await["lastStatus"], "STOPPED");
+    for enabled in [true, false] {
+        let told = set(enabled).await;
+        assert_eq!((&told["protectedTasks"], reasons(&told)), (&json!([]), vec!["TASK_NOT_VALID".to_owned()]));
+    }
+    assert_eq!(is_protected().await, false);
+}
+
+#[tokio::test]
+async fn one_task_that_cannot_be_protected_keeps_no_other_from_it() {
+    let bench = Bench::with_nodes(&["a"]).await;
+    let tasks = [bench.run("web").await, bench.run("web").await];
+    for task in &tasks {
+        bench.regroup(task, "service:web").await;
+    }
+    bench.stop_task(&owner(), json!({ "task": tasks[0] })).await.unwrap();
+    let input = json!({ "cluster": "default", "tasks": tasks, "protectionEnabled": true });
+    let answer = bench.update_task_protection(&owner(), input).await.unwrap();
+    assert_eq!(reasons(&answer), ["TASK_NOT_VALID"]);
+    assert_eq!(
+        (&answer["protectedTasks"][0]["taskArn"], answer["protectedTasks"].as_array().unwrap().len()),
+        (&json!(tasks[1]), 1)
+    );
+}
