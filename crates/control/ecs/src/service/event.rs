@@ -76,13 +76,25 @@ impl Kind {
 impl RolloutRow {
     /// Adds an event, unless it was the last of its kind and is not old. `message` is without `(service NAME)`.
     pub(super) fn tell(&mut self, tx: &mut Tx<'_>, kind: Kind, message: &str, ambient: &Ambient) {
+        self.tell_of(tx, None, kind, message, ambient);
+    }
+
+    /// The same, of one of the service's task sets if it is about that alone.
+    pub(super) fn tell_of(
+        &mut self,
+        tx: &mut Tx<'_>,
+        task_set: Option<&str>,
+        kind: Kind,
+        message: &str,
+        ambient: &Ambient,
+    ) {
         let now = ambient.now();
-        if let Some(name) = kind.name() {
-            let known = self.told.get(name);
+        if let Some(name) = kind.name().map(|name| told_name(name, task_set)) {
+            let known = self.told.get(&name);
             if known.is_some_and(|(text, at)| text == message && now.since(*at) < REPEATED_AFTER) {
                 return;
             }
-            self.told.insert(name.to_owned(), (message.to_owned(), now));
+            self.told.insert(name, (message.to_owned(), now));
         }
         let name = self.service.rsplit('/').next().unwrap_or_default();
         tx.put(ServiceEventRow {
@@ -90,7 +102,10 @@ impl RolloutRow {
             number: self.next_event,
             id: uuid(&mut ambient.rng()),
             at: now,
-            message: format!("(service {name}) {message}"),
+            message: format!(
+                "(service {name}{}) {message}",
+                task_set.map(|id| format!(", taskSet {id}")).unwrap_or_default()
+            ),
         });
         if let Some(old) = self.next_event.checked_sub(KEPT_MAX) {
             tx.delete::<ServiceEventRow>(&key(&self.service, old));
@@ -109,10 +124,20 @@ impl RolloutRow {
 
     /// What was said of a kind is over: the next time it is news again.
     pub(super) fn is_over(&mut self, kind: Kind) {
+        self.is_over_of(None, kind);
+    }
+
+    /// The same, of one of the service's task sets.
+    pub(super) fn is_over_of(&mut self, task_set: Option<&str>, kind: Kind) {
         if let Some(name) = kind.name() {
-            self.told.remove(name);
+            self.told.remove(&told_name(name, task_set));
         }
     }
+}
+
+/// Under which name it is remembered what was said last.
+fn told_name(kind: &str, task_set: Option<&str>) -> String {
+    task_set.map_or_else(|| kind.to_owned(), |id| format!("{kind} {id}"))
 }
 
 /// The newest events, the newest first.

@@ -7,6 +7,7 @@ use estiva_store::{Row, Snapshot};
 use super::decide::heed_failures;
 use super::decision::{Decision, Start};
 use super::{ServiceController, start};
+use crate::service::event::Kind;
 use crate::service::rollout_table::{Deployment, DeploymentStatus};
 use crate::service::task_set::computed_desired_count;
 
@@ -82,5 +83,8 @@ fn forget_drained(decision: &mut Decision, roster: &Roster) {
     let is_drained = |set: &Deployment| {
         set.status == DeploymentStatus::Draining && roster.members().all(|(_, member)| member.deployment != set.id)
     };
-    decision.rollout.deployments.retain(|set| !is_drained(set));
+    let drained = decision.rollout.deployments.extract_if(.., |set| is_drained(set)).map(|set| set.id);
+    for id in drained.collect::<Vec<_>>() {
+        decision.rollout.is_over_of(Some(&id), Kind::Unplaced);
+    }
 }

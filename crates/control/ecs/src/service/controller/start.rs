@@ -63,20 +63,21 @@ pub(super) fn start(tx: &mut Tx<'_>, service: &ServiceRow, rollout: &mut Rollout
     let revision = rollout.deployment(&what.deployment).map(|entry| entry.revision.clone());
     let revision = revision.and_then(|id| find_revision(tx, service, &id));
     let Some(revision) = revision else { return };
+    let is_set = rollout.deployment(&what.deployment).is_some_and(|entry| entry.task_set.is_some());
+    let task_set = is_set.then_some(what.deployment.as_str());
     match place(tx, service, &revision, what, placer) {
         Ok(started) => {
             rollout.tell_of_tasks(tx, "has started", "tasks", &started.ids, ambient);
             rollout.note_attempt(&what.deployment, what.count - started.ids.len());
             match started.why_not {
-                Some(why_not) => rollout.tell(tx, Kind::Unplaced, &why_not, ambient),
-                None if rollout.unplaced() == 0 => rollout.is_over(Kind::Unplaced),
-                None => {}
+                Some(why_not) => rollout.tell_of(tx, task_set, Kind::Unplaced, &why_not, ambient),
+                None => rollout.is_over_of(task_set, Kind::Unplaced),
             }
         }
         Err(error) => {
             rollout.note_attempt(&what.deployment, what.count);
             let message = format!("was unable to place a task. Reason: {error}");
-            rollout.tell(tx, Kind::Unplaced, &message, ambient);
+            rollout.tell_of(tx, task_set, Kind::Unplaced, &message, ambient);
         }
     }
 }

@@ -84,6 +84,25 @@ async fn a_set_that_finds_no_room_does_not_keep_back_what_others_have_to_start_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_set_that_finds_no_room_says_so_once() {
+    let play = external(&["a"]).await;
+    play.bench.define("huge", json!({ "memory": 4, "cpu": 100_000 }), json!({})).await;
+    play.bench.define("vast", json!({ "memory": 100_000 }), json!({})).await;
+    let sets = [make(&play, "huge", 100.0).await, make(&play, "vast", 100.0).await];
+    for set in &sets {
+        let words = format!("(service web, taskSet {set}) was unable to place a task");
+        play.until(async || play.told(&words).await == 1).await;
+    }
+    // There is room again, if not for them.
+    let task = play.bench.run("web").await;
+    play.until(async || play.bench.task(&task).await["lastStatus"] == "RUNNING").await;
+    play.bench.stop_task(&owner(), json!({ "task": task })).await.unwrap();
+    play.until(async || play.bench.task(&task).await["lastStatus"] == "STOPPED").await;
+    assert!(play.stands_still(Duration::from_secs(60)).await);
+    assert_eq!(play.told("was unable to place a task").await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_set_that_waits_for_room_gets_it_when_there_is_some() {
     let play = external(&["a"]).await;
     play.bench.define("wide", json!({ "memory": 4, "cpu": 700 }), json!({})).await;
