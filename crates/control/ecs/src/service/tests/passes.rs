@@ -39,6 +39,28 @@ async fn a_task_that_was_protected_after_the_decision_to_stop_it_stays() {
     assert_eq!(left, json!([tasks[0]]));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_daemons_task_for_an_instance_that_takes_leave_meanwhile_is_not_started() {
+    let mut play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "schedulingStrategy": "DAEMON" })).await;
+    play.rests().await;
+    play.kill().await;
+    let b = play.bench.join("b", json!({})).await;
+    let store = &play.bench.ecs.store;
+    let later = Timestamp::now().plus(Duration::from_secs(60));
+    let mut controller =
+        ServiceController::new(Arc::clone(&play.bench.ecs.placer), Duration::from_secs(40), Arc::new(NoAlarms));
+    let view = store.view();
+    controller.load(&view, later);
+    let key = view.scan::<ServiceRow>("").next().unwrap().key();
+    let step = controller.reconcile(&view, &key, later).step.unwrap();
+    let input = json!({ "containerInstances": [b], "status": "DRAINING" });
+    play.bench.update_container_instances_state(&owner(), input).await.unwrap();
+    store.update(step).await.unwrap();
+    let tasks = play.bench.list_tasks(&owner(), json!({ "serviceName": "web" })).await.unwrap()["taskArns"].clone();
+    assert_eq!(tasks.as_array().unwrap().len(), 1);
+}
+
 /// Tells the controller what has changed.
 async fn tell(controller: &mut ServiceController, play: &Play, watch: &mut Watch, now: Timestamp) {
     for change in watch.next().await.unwrap() {

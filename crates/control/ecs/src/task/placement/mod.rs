@@ -31,7 +31,7 @@ pub(crate) type Lacking = Vec<(Arc<ContainerInstanceRow>, Lack)>;
 #[derive(Default)]
 pub(crate) struct Made {
     pub tasks: Vec<Arc<TaskRow>>,
-    /// If a task was not made.
+    /// If a task was not made: of each instance that it could have been on, if there is one.
     pub lacking: Lacking,
 }
 
@@ -83,23 +83,26 @@ impl Placer {
     /// The tasks that were made, and the keys of the instances that they were for.
     fn fill(&self, tx: &mut Tx<'_>, what: &Placeable<'_>, count: usize, ranked: &mut Ranked) -> (Made, Vec<String>) {
         let rng = &mut self.ambient.rng();
-        let (mut made, mut all_chosen) = (Made::default(), Vec::new());
+        let (mut made, mut chosen) = (Made::default(), Vec::new());
         while made.tasks.len() < count && made.lacking.is_empty() {
-            let (chosen, lacking) = ranked.place(1, rng);
-            made.lacking.extend(lacking);
-            for row in chosen {
-                match what.launch.put(tx, &row, &self.ambient) {
-                    Some(task) => made.tasks.push(task),
-                    None => made.lacking.push((Arc::clone(&row), Lack::NetworkInterface)),
+            let row = match ranked.place(rng) {
+                Ok(row) => row,
+                Err(lacking) => {
+                    made.lacking = lacking;
+                    break;
                 }
-                // The next one may be kept from here by this one.
-                if what.constraints.look_at_tasks() {
-                    ranked.look_again(tx, what, &row.key(), rng);
-                }
-                all_chosen.push(row.key());
+            };
+            match what.launch.put(tx, &row, &self.ambient) {
+                Some(task) => made.tasks.push(task),
+                None => made.lacking.push((Arc::clone(&row), Lack::NetworkInterface)),
             }
+            // The next one may be kept from here by this one.
+            if what.constraints.look_at_tasks() {
+                ranked.look_again(tx, what, &row.key(), rng);
+            }
+            chosen.push(row.key());
         }
-        (made, all_chosen)
+        (made, chosen)
     }
 
     fn kept(&self) -> MutexGuard<'_, KeptRankings> {

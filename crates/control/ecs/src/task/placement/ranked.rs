@@ -37,12 +37,12 @@ impl Ranked {
         self.rows.len()
     }
 
-    /// Chooses instances for so many tasks, and takes their room.
-    pub fn place(&mut self, count: usize, rng: &mut impl Rng) -> (Vec<Arc<ContainerInstanceRow>>, Lacking) {
+    /// Chooses the instance for one more task, and takes its room; or says what each of them lacks.
+    pub fn place(&mut self, rng: &mut impl Rng) -> Result<Arc<ContainerInstanceRow>, Lacking> {
         let row = |candidate: usize| Arc::clone(&self.rows[candidate]);
-        let placement = self.ranking.place(count, rng);
-        let chosen = placement.chosen.into_iter().map(row).collect();
-        (chosen, placement.lacking.into_iter().map(|(candidate, lack)| (row(candidate), lack)).collect())
+        let placement = self.ranking.place(1, rng);
+        let lacking = placement.lacking.into_iter().map(|(candidate, lack)| (row(candidate), lack));
+        placement.chosen.first().map_or_else(|| Err(lacking.collect()), |candidate| Ok(row(*candidate)))
     }
 
     /// Something may have changed on the instance with this key.
