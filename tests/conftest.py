@@ -81,7 +81,7 @@ def estiva(tmp_path_factory, image_files):
 
 @pytest.fixture(autouse=True)
 def as_it_was(request):
-    """Stops what a test that failed left running in the shared installation, so that it fails alone."""
+    """Stops what a test left running in the shared installation, so that one that fails does so alone."""
     if "estiva" not in request.fixturenames:
         yield
         return

@@ -194,7 +194,7 @@ impl ServiceController {
             decision.stop(roster, key, &plan.deployment);
         }
         if plan.scale_in > 0 {
-            let mut rng = self.ambient.rng();
+            let mut rng = self.placer.ambient.rng();
             let chosen =
                 start::select_to_stop(view, &decision.service, &plan.deployment, roster, plan.scale_in, now, &mut rng);
             for key in chosen {

@@ -31,7 +31,7 @@ impl ServiceController {
             }
             let now_at = row.stage;
             let Some(begun) = row.hooks.iter().position(|it| it.place == place && it.stage == now_at) else {
-                row.hooks.push(begin(&hook, place, row, &self.ambient, now));
+                row.hooks.push(begin(&hook, place, row, &self.placer.ambient, now));
                 if matches!(hook.target, Target::Task(..)) {
                     decision.hook_starts.push(row.hooks.len() - 1);
                 }

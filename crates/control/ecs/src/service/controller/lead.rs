@@ -36,7 +36,7 @@ impl ServiceController {
             Status::Pending => {
                 if let Some(row) = &mut decision.under_way {
                     row.status = Status::InProgress;
-                    row.started_at = Some(self.ambient.now());
+                    row.started_at = Some(self.placer.ambient.now());
                 }
                 true
             }
@@ -129,7 +129,7 @@ impl ServiceController {
     }
 
     fn succeed(&self, decision: &mut Decision) -> bool {
-        let now = self.ambient.now();
+        let now = self.placer.ambient.now();
         let Some(row) = &mut decision.under_way else { return false };
         row.status = Status::Successful;
         row.finished_at = Some(now);
@@ -146,7 +146,7 @@ impl ServiceController {
     }
 
     fn finish_rollback(&self, decision: &mut Decision) -> bool {
-        let now = self.ambient.now();
+        let now = self.placer.ambient.now();
         let Some(row) = &mut decision.under_way else { return false };
         row.status = Status::RollbackSuccessful;
         row.finished_at = Some(now);
@@ -163,7 +163,7 @@ impl ServiceController {
 
     /// A rollback whose own tasks fail has failed. Its service stays where it has got to, and goes on trying.
     fn judge_rollback(&self, view: &Snapshot, decision: &mut Decision, plan: &Plan) -> bool {
-        let now = self.ambient.now();
+        let now = self.placer.ambient.now();
         let (Some(row), Some(primary)) = (&mut decision.under_way, decision.rollout.primary()) else { return false };
         let threshold = deployment::rollback_threshold(&row.configuration, plan.wanted);
         if failures(view, primary).total() < threshold {
@@ -187,7 +187,7 @@ impl ServiceController {
     /// The deployment has failed by `what`, and `whose` word it is: its service goes back to where it came from, if it shall and
     /// can, or stays as it is.
     fn fail(&self, view: &Snapshot, decision: &mut Decision, whose: &str, what: &str, rolls_back: bool) {
-        let now = self.ambient.now();
+        let now = self.placer.ambient.now();
         let reason = format!("{whose}: {what}");
         decision.close_hooks();
         let Some(row) = &mut decision.under_way else { return };

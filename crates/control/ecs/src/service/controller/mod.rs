@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estiva_model::{Ambient, Timestamp};
+use estiva_model::Timestamp;
 use estiva_planning::deployment::{FailureCounts, FailureKind, Roster};
 use estiva_reconcile::{Controller, Pass};
 use estiva_store::{Change, Row, Snapshot};
@@ -34,7 +34,6 @@ pub(super) use start::{eligible, launch};
 
 /// Keeps services' promises. One of a store.
 pub(crate) struct ServiceController {
-    ambient: Ambient,
     placer: Arc<Placer>,
     healthy_after: Duration,
     alarms: Arc<dyn AlarmStates>,
@@ -83,7 +82,6 @@ enum Suspects {
 impl ServiceController {
     pub fn new(placer: Arc<Placer>, healthy_after: Duration, alarms: Arc<dyn AlarmStates>) -> Self {
         Self {
-            ambient: placer.ambient.clone(),
             placer,
             healthy_after,
             alarms,

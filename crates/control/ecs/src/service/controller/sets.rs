@@ -35,7 +35,7 @@ impl ServiceController {
                 decision.stop(roster, key, &set.id);
             }
             if step.scale_in > 0 {
-                let mut rng = self.ambient.rng();
+                let mut rng = self.placer.ambient.rng();
                 let service = &decision.service;
                 let chosen = start::select_to_stop(view, service, &set.id, roster, step.scale_in, now, &mut rng);
                 for key in chosen {
@@ -55,7 +55,7 @@ impl ServiceController {
             }
             if let Some(state) = entry.task_set.as_mut().filter(|state| state.is_stable != is_stable) {
                 state.is_stable = is_stable;
-                state.stability_at = self.ambient.now();
+                state.stability_at = self.placer.ambient.now();
             }
         }
         stop_strays(decision, roster);

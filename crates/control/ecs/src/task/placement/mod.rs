@@ -50,6 +50,7 @@ impl Placeable<'_> {
 
 /// Places tasks, and keeps what it has found out for the next ones of their kind. One of a store.
 pub(crate) struct Placer {
+    /// The time and chance that tasks are made with.
     pub ambient: Ambient,
     kept: Mutex<KeptRankings>,
 }
