@@ -1,7 +1,7 @@
 //! A task's or container's control group, as a set of directories: one in every v1 hierarchy, or one in the v2 tree.
 //!
 //! Containers' groups are made and limited by libcontainer. What it lacks is here: the task's own group above them,
-//! killing everything inside without missing a process that forks meanwhile, removal without half-second sleeps, and
+//! killing everything inside without missing a process that forks meanwhile, stopping it for a while, removal without half-second sleeps, and
 //! the kernel's count of out-of-memory kills.
 
 use std::{
@@ -123,6 +123,29 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Stops every process in the group and below it until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when a process still runs after `wait_max`, as one that waits for a disk may.
+    pub(crate) fn frozen(&self, wait_max: Duration) -> io::Result<Frozen<'_>> {
+        let frozen = Frozen(self);
+        let deadline = Instant::now() + wait_max;
+        self.freeze(true);
+        while !self.is_frozen() {
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(RETRY);
+        }
+        Ok(frozen)
+    }
+
+    fn is_frozen(&self) -> bool {
+        let (file, text) = if self.unified { ("cgroup.events", "frozen 1") } else { ("freezer.state", "FROZEN") };
+        let states = self.dirs.iter().filter_map(|dir| fs::read_to_string(dir.join(file)).ok());
+        states.into_iter().any(|state| state.lines().any(|line| line == text))
+    }
+
     /// Best effort: a group without a freezer is killed unfrozen.
     fn freeze(&self, frozen: bool) {
         let (file, value) = match (self.unified, frozen) {
@@ -160,6 +183,17 @@ impl Cgroup {
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = if self.unified { "memory.events" } else { "memory.oom_control" };
         self.dirs.iter().filter_map(|dir| fs::read_to_string(dir.join(file)).ok()).map(|text| oom_kill(&text)).sum()
+    }
+}
+
+/// A group in which nothing runs.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Frozen<'a>(&'a Cgroup);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.freeze(false);
     }
 }
 
