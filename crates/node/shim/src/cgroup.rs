@@ -44,6 +44,23 @@ impl Cgroup {
         &self.dirs
     }
 
+    /// Its directory in each v1 hierarchy, by the name below [`ROOT`], of which a hierarchy with several controllers has more than one.
+    pub(crate) fn named_dirs(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut named = Vec::new();
+        if self.unified {
+            return Ok(named);
+        }
+        for entry in fs::read_dir(ROOT)? {
+            let entry = entry?;
+            let (Ok(mount), Ok(name)) = (entry.path().canonicalize(), entry.file_name().into_string()) else {
+                continue;
+            };
+            let dir = self.dirs.iter().find(|dir| dir.starts_with(&mount));
+            named.extend(dir.map(|dir| (name, dir.clone())));
+        }
+        Ok(named)
+    }
+
     /// Where a process writes its number to join the group.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
         self.dirs.iter().map(|dir| dir.join("cgroup.procs")).collect()

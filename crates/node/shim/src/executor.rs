@@ -152,6 +152,7 @@ impl ContainerExecutor {
             unsafe { libc::close(*fd) };
         }
         let failed = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+        hide_arguments();
         // What the process is going to be may be looked into by those with CAP_SYS_PTRACE alone.
         nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
         if self.filter {
@@ -193,6 +194,19 @@ impl ContainerExecutor {
         init::keep_across_exec(unsafe { BorrowedFd::borrow_raw(self.start_pipe) })?;
         let given = [init::number(self.start_pipe)?, program.to_owned()].into_iter().chain(args);
         Ok(init::execute(init, c"init", &given.collect::<Vec<_>>(), env))
+    }
+}
+
+/// Until the exec the process has the shim's command line, and so a path of the host's. `PR_SET_MM` would need `CAP_SYS_RESOURCE`, which
+/// the machine may withhold.
+fn hide_arguments() {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 48 and 49 of proc(5), counted from the third, which follows the name in parentheses.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(45);
+    let bounds: Vec<usize> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
+    if let [start, end] = bounds[..] {
+        // SAFETY: where the kernel says that this process's arguments are, on its initial stack; nothing reads them any more.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0, end.saturating_sub(start)) };
     }
 }
 

@@ -139,6 +139,7 @@ pub(super) fn create(
         identity: &identity,
         cgroup: &places.cgroup(&spec.name),
         unified: cgroup.is_unified(),
+        cgroups_v1: cgroup.named_dirs().map_err(|error| io_failure("find the cgroup hierarchies", &error))?,
         shm: &shm,
         pid_namespace,
         ipc_namespace,
