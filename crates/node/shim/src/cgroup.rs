@@ -92,6 +92,12 @@ impl Cgroup {
         self.dirs.iter().try_for_each(fs::create_dir_all)
     }
 
+    /// Takes the use of a device away, as `devices.deny` has it; on v2 there is no such file.
+    pub(crate) fn deny_device(&self, rule: &str) -> io::Result<()> {
+        let files = self.dirs.iter().map(|dir| dir.join("devices.deny")).filter(|file| file.exists());
+        files.into_iter().try_for_each(|file| fs::write(file, rule))
+    }
+
     /// Kills every process in the group and below it, and removes the groups.
     ///
     /// # Errors

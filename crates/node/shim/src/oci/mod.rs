@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::capability::{Capability, granted};
+pub(crate) use self::{
+    capability::{Capability, granted},
+    devices::withheld,
+};
 use crate::{
     rootfs::Identity,
     spec::{ContainerSpec, InvalidSpec, NamespaceMode, Resources, Ulimit},

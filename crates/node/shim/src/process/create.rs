@@ -151,7 +151,11 @@ pub(super) fn create(
     };
     let capabilities = oci::granted(spec, cgroup.is_unified())?;
     let template = Template::new(spec, oci::environment(spec, None), identity, capabilities, cgroup.procs_files());
-    build(places, spec, &configuration, template, sink, mounts)
+    let created = build(places, spec, &configuration, template, sink, mounts)?;
+    for rule in oci::withheld(spec) {
+        cgroup.deny_device(rule).map_err(|error| io_failure("withhold a device", &error))?;
+    }
+    Ok(created)
 }
 
 fn not_shared(field: &'static str) -> Failure {
