@@ -1,7 +1,7 @@
 //! A task's or container's control group, as a set of directories: one in every v1 hierarchy, or one in the v2 tree.
 //!
 //! Containers' groups are made and limited by libcontainer. What it lacks is here: the task's own group above them,
-//! killing everything inside without missing a process that forks meanwhile, removal without half-second sleeps, and
+//! killing everything inside without missing a process that forks meanwhile, stopping it for a while, removal without half-second sleeps, and
 //! the kernel's count of out-of-memory kills.
 
 use std::{
@@ -44,6 +44,23 @@ impl Cgroup {
         &self.dirs
     }
 
+    /// Its directory in each v1 hierarchy, by the name below [`ROOT`], of which a hierarchy with several controllers has more than one.
+    pub(crate) fn named_dirs(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut named = Vec::new();
+        if self.unified {
+            return Ok(named);
+        }
+        for entry in fs::read_dir(ROOT)? {
+            let entry = entry?;
+            let (Ok(mount), Ok(name)) = (entry.path().canonicalize(), entry.file_name().into_string()) else {
+                continue;
+            };
+            let dir = self.dirs.iter().find(|dir| dir.starts_with(&mount));
+            named.extend(dir.map(|dir| (name, dir.clone())));
+        }
+        Ok(named)
+    }
+
     /// Where a process writes its number to join the group.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
         self.dirs.iter().map(|dir| dir.join("cgroup.procs")).collect()
@@ -73,6 +90,12 @@ impl Cgroup {
             return Ok(());
         }
         self.dirs.iter().try_for_each(fs::create_dir_all)
+    }
+
+    /// Takes the use of a device away, as `devices.deny` has it; on v2 there is no such file.
+    pub(crate) fn deny_device(&self, rule: &str) -> io::Result<()> {
+        let files = self.dirs.iter().map(|dir| dir.join("devices.deny")).filter(|file| file.exists());
+        files.into_iter().try_for_each(|file| fs::write(file, rule))
     }
 
     /// Kills every process in the group and below it, and removes the groups.
@@ -123,6 +146,29 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Stops every process in the group and below it until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] when a process still runs after `wait_max`, as one that waits for a disk may.
+    pub(crate) fn frozen(&self, wait_max: Duration) -> io::Result<Frozen<'_>> {
+        let frozen = Frozen(self);
+        let deadline = Instant::now() + wait_max;
+        self.freeze(true);
+        while !self.is_frozen() {
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            thread::sleep(RETRY);
+        }
+        Ok(frozen)
+    }
+
+    fn is_frozen(&self) -> bool {
+        let (file, text) = if self.unified { ("cgroup.events", "frozen 1") } else { ("freezer.state", "FROZEN") };
+        let states = self.dirs.iter().filter_map(|dir| fs::read_to_string(dir.join(file)).ok());
+        states.into_iter().any(|state| state.lines().any(|line| line == text))
+    }
+
     /// Best effort: a group without a freezer is killed unfrozen.
     fn freeze(&self, frozen: bool) {
         let (file, value) = match (self.unified, frozen) {
@@ -160,6 +206,17 @@ impl Cgroup {
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = if self.unified { "memory.events" } else { "memory.oom_control" };
         self.dirs.iter().filter_map(|dir| fs::read_to_string(dir.join(file)).ok()).map(|text| oom_kill(&text)).sum()
+    }
+}
+
+/// A group in which nothing runs.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Frozen<'a>(&'a Cgroup);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.freeze(false);
     }
 }
 

@@ -1,15 +1,16 @@
 //! Running a further program inside a container: the way in, which libcontainer's own needs a bundle on disk for.
 //!
-//! Two forks. The first child joins the container's cgroup, then its namespaces; since a PID namespace holds for
-//! children only, it forks once more, as a sibling, so that the shim reaps the program itself. The second child locks
-//! itself down exactly as a container's first process does (see [`executor`](crate::executor)) and executes. Both run
-//! code of ours only, hold no descriptor across the exec but their standard streams, and are not dumpable.
+//! A child of the shim joins the container's cgroup and namespaces, locks itself down exactly as a container's first
+//! process does (see [`executor`](crate::executor)), and becomes `estiva-init`. A PID namespace holds for children only:
+//! up to here the container cannot see the process. `estiva-init` starts the program as a sibling, so that the shim reaps
+//! it. That one the container sees, and with `CAP_SYS_PTRACE` looks into: it has no memory, descriptor, capability or
+//! mount that the program has not.
 
 use std::{
     convert::Infallible,
     ffi::CString,
     fs, io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
 
@@ -22,6 +23,7 @@ use seccompiler::BpfProgram;
 
 use crate::{
     executor::{StartPipe, find_in_path, limit_bounding, limit_held, reset_signals, wait_for_exec},
+    init,
     oci::Capability,
     rootfs::Identity,
     seccomp,
@@ -54,20 +56,24 @@ pub(crate) struct Program<'a> {
 pub(crate) fn enter(target: Pid, program: &Program<'_>) -> Result<Pid, String> {
     let start = StartPipe::new().map_err(|error| error.to_string())?;
     let (pid_read, pid_write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| error.to_string())?;
+    let init = init::program().map_err(|error| format!("cannot prepare estiva-init: {error}"))?;
     // SAFETY: this process has one thread.
     let child = match unsafe { unistd::fork() }.map_err(|error| error.to_string())? {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
-            if let Err(error) = join(target, program, start.child_end(), &pid_write) {
-                tell(start.child_end(), &error);
-            }
+            let error =
+                match join(target, program).and_then(|()| execute(program, &init, start.child_end(), &pid_write)) {
+                    Ok(never) => match never {},
+                    Err(error) => error,
+                };
+            start.tell(&error);
             // SAFETY: ends this process without running anything that belongs to its parent.
             unsafe { libc::_exit(0) }
         }
     };
     drop(pid_write);
     let mut pid = [0; size_of::<i32>()];
-    // Nothing comes when the first child has failed; then it has told why.
+    // Nothing comes when the child has failed; then it has told why.
     let read = unistd::read(pid_read.as_raw_fd(), &mut pid).map_err(|error| error.to_string())?;
     let pid = (read == pid.len()).then(|| Pid::from_raw(i32::from_ne_bytes(pid)));
     let executed = wait_for_exec(&start.into_read()).map_err(|error| error.to_string()).and_then(|executed| executed);
@@ -85,8 +91,8 @@ pub(crate) fn enter(target: Pid, program: &Program<'_>) -> Result<Pid, String> {
     }
 }
 
-/// The first child.
-fn join(target: Pid, program: &Program<'_>, start: RawFd, pid_write: &OwnedFd) -> Result<(), String> {
+/// Joins the container's cgroup and namespaces; that of PIDs holds for children only.
+fn join(target: Pid, program: &Program<'_>) -> Result<(), String> {
     let failed = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
     let own = std::process::id().to_string();
     for procs in program.cgroup {
@@ -109,28 +115,13 @@ fn join(target: Pid, program: &Program<'_>, start: RawFd, pid_write: &OwnedFd) -
     if joined < 0 {
         return Err(failed("join the container's namespaces")(io::Error::last_os_error()));
     }
-    // SAFETY: without CLONE_VM this is fork(2), in a process of one thread.
-    let forked = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) };
-    match forked {
-        0 => match execute(program) {
-            Ok(never) => match never {},
-            Err(error) => Err(error),
-        },
-        pid if pid > 0 => {
-            let pid = i32::try_from(pid).map_err(|error| error.to_string())?;
-            unistd::write(pid_write, &pid.to_ne_bytes()).map_err(|error| error.to_string())?;
-            // Only the other one may tell how it went.
-            unistd::close(start).map_err(|error| error.to_string())
-        }
-        _ => Err(failed("fork")(io::Error::last_os_error())),
-    }
+    Ok(())
 }
 
-/// The second child.
-fn execute(program: &Program<'_>) -> Result<Infallible, String> {
+/// Locks this process down and becomes `estiva-init`, which starts the program.
+fn execute(program: &Program<'_>, init: &OwnedFd, start: RawFd, pid_write: &OwnedFd) -> Result<Infallible, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
     let errno = |what: &'static str| move |error: nix::Error| format!("cannot {what}: {error}");
-    unistd::setsid().map_err(errno("leave the session"))?;
     for (number, fd) in (0..).zip(program.stdio) {
         unistd::dup2(fd.as_raw_fd(), number).map_err(errno("set the standard streams"))?;
     }
@@ -139,9 +130,9 @@ fn execute(program: &Program<'_>) -> Result<Infallible, String> {
     if unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) } != 0 {
         return Err(failed("mark descriptors")(io::Error::last_os_error()));
     }
-    if program.tty {
-        // SAFETY: the descriptor is a terminal; the argument is a number.
-        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+    // SAFETY: the pipe was inherited open and is this process's own copy; nothing else uses the number.
+    for kept in [unsafe { BorrowedFd::borrow_raw(start) }, pid_write.as_fd()] {
+        init::keep_across_exec(kept).map_err(errno("pass descriptors on"))?;
     }
     unistd::chdir(program.cwd).map_err(errno("enter the working directory"))?;
     // A directory outside of the root can be reached through /proc only, and shows as unreachable (CVE-2024-21626).
@@ -151,9 +142,11 @@ fn execute(program: &Program<'_>) -> Result<Infallible, String> {
     }
     let path = find_in_path(program.args.first().map_or("", String::as_str), program.env)?;
     let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
-    let args = program.args.iter().map(|arg| text(arg)).collect::<Result<Vec<_>, _>>()?;
+    let descriptors = [start, pid_write.as_raw_fd(), program.tty.into()];
+    let descriptors = descriptors.into_iter().map(|number| init::number(number).map_err(|error| error.to_string()));
+    let program_args = program.args.iter().map(|arg| text(arg));
+    let args = descriptors.chain([text(&path.to_string_lossy())]).chain(program_args).collect::<Result<Vec<_>, _>>()?;
     let env = program.env.iter().map(|entry| text(entry)).collect::<Result<Vec<_>, _>>()?;
-    let path = text(&path.to_string_lossy())?;
     reset_signals().map_err(errno("reset signals"))?;
     if program.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().map_err(errno("set no_new_privs"))?;
@@ -169,10 +162,8 @@ fn execute(program: &Program<'_>) -> Result<Infallible, String> {
     unistd::setresgid(gid, gid, gid).map_err(errno("set the group"))?;
     unistd::setresuid(uid, uid, uid).map_err(errno("set the user"))?;
     limit_held(program.capabilities).map_err(failed("drop capabilities"))?;
-    match unistd::execve(&path, &args, &env) {
-        Ok(never) => Ok(never),
-        Err(error) => Err(format!("exec: {}: {}", path.to_string_lossy(), error.desc())),
-    }
+    init::execute(init.as_raw_fd(), c"enter", &args, &env)
+        .map_err(|error| format!("exec: estiva-init: {}", error.desc()))
 }
 
 /// Gives this process the resource limits of the container's first one. One that cannot be set stays as it is: raising
@@ -188,11 +179,4 @@ fn copy_limits(target: Pid) {
             }
         }
     }
-}
-
-fn tell(pipe: RawFd, error: &str) {
-    // SAFETY: the pipe was inherited open and is this process's own copy; nothing else uses the number.
-    let pipe = unsafe { BorrowedFd::borrow_raw(pipe) };
-    // If the shim is gone too, there is nobody left to tell.
-    let _ = unistd::write(pipe, error.as_bytes());
 }

@@ -1,25 +1,28 @@
-//! The last steps of a container's first process: find the program, lock the process down, become the program.
+//! The last steps of a container's first process: lock the process down, wait for the start, become the program.
 //!
 //! libcontainer would drop capabilities before it calls an executor, and then the seccomp filter could not be installed
 //! without `no_new_privs` (see [`seccomp`](crate::seccomp)). So the configuration that libcontainer gets names no
-//! capabilities, the process keeps them all while it waits for its start, and this executor does, in this order:
-//! filter, bounding set, the other sets, exec. Nothing of the image runs before that. Until then the process is not
-//! dumpable and holds more capabilities than any container, so that no other container of the same user can trace it.
+//! capabilities, and this executor locks the process down itself, in `validate`: filter, bounding set, the other sets.
+//! libcontainer calls it when everything else is set up, and lets the process wait for its start only then. While it
+//! waits, a neighbour in the same PID namespace may look into it: what it finds is the container's root and
+//! capabilities, and no descriptor of the shim's. Until then there is no neighbour that could (see `process::create`).
 //!
 //! Failures before the start come back from libcontainer; a failure of the very exec goes through [`StartPipe`].
 
 use std::{
     cell::RefCell,
-    ffi::{CString, NulError, OsStr},
+    convert::Infallible,
+    ffi::{CStr, CString, NulError, OsStr},
     fs, io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
     rc::Rc,
 };
 
+use crate::{init, oci::Capability, seccomp};
 use libcontainer::{
     oci_spec::runtime::Spec,
     workload::{Executor, ExecutorError, ExecutorValidationError},
@@ -30,9 +33,6 @@ use nix::{
     sys::signal::SigSet,
     unistd,
 };
-use seccompiler::BpfProgram;
-
-use crate::{oci::Capability, seccomp};
 
 const PATH_FALLBACK: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Begins the messages of [`ContainerExecutor::validate`], for [`NOT_FOUND`] and [`NOT_EXECUTABLE`] to be recognised
@@ -62,10 +62,22 @@ impl StartPipe {
         self.write.as_raw_fd()
     }
 
+    /// Says why there will be no exec.
+    pub(crate) fn tell(&self, reason: &str) {
+        tell(self.child_end(), reason);
+    }
+
     /// The end for the shim; after the process was forked.
     pub(crate) fn into_read(self) -> OwnedFd {
         self.read
     }
+}
+
+fn tell(pipe: RawFd, reason: &str) {
+    // SAFETY: the pipe was inherited open and is this process's own copy; nothing else uses the number.
+    let pipe = unsafe { BorrowedFd::borrow_raw(pipe) };
+    // If the shim is gone too, there is nobody left to tell.
+    let _ = unistd::write(pipe, reason.as_bytes());
 }
 
 /// Waits for the exec: `Err` is its reason. The process has a few calls to go, so this is short; unless a neighbour in
@@ -85,7 +97,16 @@ pub(crate) fn wait_for_exec(pipe: &OwnedFd) -> io::Result<Result<(), String>> {
         }
     }
     reason.truncate(filled);
-    Ok(if reason.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&reason).into_owned()) })
+    Ok(if reason.is_empty() { Ok(()) } else { Err(described(&String::from_utf8_lossy(&reason))) })
+}
+
+/// `estiva-init` has no texts for error numbers.
+fn described(reason: &str) -> String {
+    let described = reason.rsplit_once(": errno ").and_then(|(subject, number)| {
+        let errno = nix::errno::Errno::from_raw(number.parse().ok()?);
+        Some(format!("{subject}: {}", errno.desc()))
+    });
+    described.unwrap_or_else(|| reason.to_owned())
 }
 
 /// See the module.
@@ -97,29 +118,21 @@ pub(crate) struct ContainerExecutor {
     pub filter: bool,
     /// The [`StartPipe::child_end`].
     pub start_pipe: RawFd,
-    /// Stay as the container's init; the program is a child.
-    pub init: bool,
-    /// Filled by `validate`, used by `exec`.
-    pub prepared: Rc<RefCell<Option<Prepared>>>,
-}
-
-/// What can be done before the start, so that the start is short.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    program: CString,
-    filter: Option<BpfProgram>,
+    /// `estiva-init`, which the container's first process becomes; the program is its child.
+    pub init: Option<RawFd>,
+    /// What the process inherits of the shim's descriptors, by number, beside those above.
+    pub inherited: Vec<RawFd>,
+    /// The program's path: found by `validate`, used by `exec`.
+    pub program: Rc<RefCell<Option<CString>>>,
 }
 
 impl Executor for ContainerExecutor {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let refuse = ExecutorValidationError::ArgValidationError;
         let program = find_program(spec).map_err(refuse)?;
-        let filter = self.filter.then(|| seccomp::compile(&self.capabilities)).transpose();
-        let filter = filter.map_err(|error| refuse(format!("cannot compile the seccomp profile: {error}")))?;
         let program = CString::new(program.into_os_string().into_encoded_bytes());
-        let program = program.map_err(|error| refuse(error.to_string()))?;
-        *self.prepared.borrow_mut() = Some(Prepared { program, filter });
-        Ok(())
+        *self.program.borrow_mut() = Some(program.map_err(|error| refuse(error.to_string()))?);
+        self.lock_down().map_err(refuse)
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
@@ -127,17 +140,32 @@ impl Executor for ContainerExecutor {
             Ok(never) => match never {},
             Err(error) => error,
         };
-        // SAFETY: the pipe was inherited open and is this process's own copy; nothing else uses the number.
-        let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(self.start_pipe) };
-        // If the shim is gone too, there is nobody left to tell.
-        let _ = unistd::write(pipe.as_fd(), error.as_bytes());
+        tell(self.start_pipe, &error);
         Err(ExecutorError::Other(error))
     }
 }
 
 impl ContainerExecutor {
-    fn become_program(&self, spec: &Spec) -> Result<std::convert::Infallible, String> {
-        let Prepared { program, filter } = self.prepared.take().ok_or("exec without validation")?;
+    fn lock_down(&self) -> Result<(), String> {
+        for fd in &self.inherited {
+            // SAFETY: this process's copies; nothing here uses the shim's descriptors.
+            unsafe { libc::close(*fd) };
+        }
+        let failed = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+        hide_arguments();
+        // What the process is going to be may be looked into by those with CAP_SYS_PTRACE alone.
+        nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
+        if self.filter {
+            let filter = seccomp::compile(&self.capabilities);
+            let filter = filter.map_err(|error| format!("cannot compile the seccomp profile: {error}"))?;
+            seccomp::install(&filter).map_err(failed("install the seccomp filter"))?;
+        }
+        limit_bounding(&self.capabilities).map_err(failed("drop capabilities"))?;
+        limit_held(&self.capabilities).map_err(failed("drop capabilities"))
+    }
+
+    fn become_program(&self, spec: &Spec) -> Result<Infallible, String> {
+        let program = self.program.take().ok_or("exec without validation")?;
         let args = spec.process().as_ref().and_then(|process| process.args().as_ref()).ok_or("no arguments")?;
         let args: Vec<CString> = collect(args.iter().map(String::as_bytes)).map_err(|error| error.to_string())?;
         let env: Vec<_> = std::env::vars_os()
@@ -145,23 +173,40 @@ impl ContainerExecutor {
             .collect();
         let env: Vec<CString> = collect(env.iter().map(Vec::as_slice)).map_err(|error| error.to_string())?;
         reset_signals().map_err(|error| format!("cannot reset signals: {error}"))?;
-        if let Some(filter) = filter {
-            seccomp::install(&filter).map_err(|error| format!("cannot install the seccomp filter: {error}"))?;
-        }
-        drop_capabilities(&self.capabilities).map_err(|error| format!("cannot drop capabilities: {error}"))?;
-        if self.init {
-            // The start is over when nobody holds the pipe any more.
-            let close_pipe = || {
-                let _ = unistd::close(self.start_pipe);
-            };
-            crate::init::stay_as_init(close_pipe).map_err(|error| format!("cannot start the init process: {error}"))?;
-            reset_signals().map_err(|error| format!("cannot reset signals: {error}"))?;
-        }
-        let errno = match unistd::execve(&program, &args, &env) {
-            Ok(never) => return Ok(never),
-            Err(errno) => errno,
+        let errno = match self.init {
+            Some(init) => self.become_init(init, &program, args, &env).map_err(|error| format!("init: {error}"))?,
+            None => unistd::execve(&program, &args, &env),
         };
-        Err(format!("exec: {}: {}", program.to_string_lossy(), errno.desc()))
+        match errno {
+            Ok(never) => Ok(never),
+            Err(errno) => Err(format!("exec: {}: {}", program.to_string_lossy(), errno.desc())),
+        }
+    }
+
+    fn become_init(
+        &self,
+        init: RawFd,
+        program: &CStr,
+        args: Vec<CString>,
+        env: &[CString],
+    ) -> io::Result<nix::Result<Infallible>> {
+        // SAFETY: the pipe was inherited open and is this process's own copy; nothing else uses the number.
+        init::keep_across_exec(unsafe { BorrowedFd::borrow_raw(self.start_pipe) })?;
+        let given = [init::number(self.start_pipe)?, program.to_owned()].into_iter().chain(args);
+        Ok(init::execute(init, c"init", &given.collect::<Vec<_>>(), env))
+    }
+}
+
+/// Until the exec the process has the shim's command line, and so a path of the host's. `PR_SET_MM` would need `CAP_SYS_RESOURCE`, which
+/// the machine may withhold.
+fn hide_arguments() {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 48 and 49 of proc(5), counted from the third, which follows the name in parentheses.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(45);
+    let bounds: Vec<usize> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
+    if let [start, end] = bounds[..] {
+        // SAFETY: where the kernel says that this process's arguments are, on its initial stack; nothing reads them any more.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0, end.saturating_sub(start)) };
     }
 }
 
@@ -181,13 +226,6 @@ pub(crate) fn reset_signals() -> nix::Result<()> {
         }
     }
     SigSet::empty().thread_set_mask()
-}
-
-/// Leaves the process with `keep` in bounding, effective and permitted, and nothing inheritable or ambient
-/// (CVE-2022-24769: inheritable ones would revive through file capabilities).
-fn drop_capabilities(keep: &[Capability]) -> io::Result<()> {
-    limit_bounding(keep)?;
-    limit_held(keep)
 }
 
 fn bits(capabilities: &[Capability]) -> u64 {
@@ -210,7 +248,8 @@ pub(crate) fn limit_bounding(keep: &[Capability]) -> io::Result<()> {
     ok(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) })
 }
 
-/// The effective, permitted and inheritable sets, once the process is who it shall be.
+/// The effective, permitted and inheritable sets, once the process is who it shall be. Nothing stays inheritable
+/// (CVE-2022-24769: it would revive through file capabilities).
 pub(crate) fn limit_held(keep: &[Capability]) -> io::Result<()> {
     let kept = bits(keep);
     // SAFETY: it cannot fail.

@@ -44,6 +44,18 @@ pub(super) fn rules(spec: &ContainerSpec, devices: &[Value]) -> Value {
     std::iter::once(json!({ "allow": false, "access": "rwm" })).chain(asked).collect()
 }
 
+/// What libcontainer lets every container use on v1, after the rules that it is given, and what is not for containers: the host's console
+/// (who opens it reads what is typed there) and the maker of network interfaces. In the words of `devices.deny`.
+pub(crate) fn withheld(spec: &ContainerSpec) -> Vec<&'static str> {
+    const WITHHELD: [(&str, u64, u64); 2] = [("c 5:1 rwm", 5, 1), ("c 10:200 rwm", 10, 200)];
+    if spec.privileged {
+        return Vec::new();
+    }
+    let numbers = spec.devices.iter().filter_map(|device| Some(fs::metadata(&device.host_path).ok()?.rdev()));
+    let asked: Vec<_> = numbers.map(|rdev| (libc::major(rdev).into(), libc::minor(rdev).into())).collect();
+    WITHHELD.iter().filter(|(_, major, minor)| !asked.contains(&(*major, *minor))).map(|(rule, ..)| *rule).collect()
+}
+
 fn requested(device: &Device) -> Result<Value, InvalidSpec> {
     let metadata = fs::metadata(&device.host_path).map_err(|error| invalid(&device.host_path, &error.to_string()))?;
     node(&device.container_path, &metadata).ok_or_else(|| invalid(&device.host_path, "not a device"))

@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::capability::{Capability, granted};
+pub(crate) use self::{
+    capability::{Capability, granted},
+    devices::withheld,
+};
 use crate::{
     rootfs::Identity,
     spec::{ContainerSpec, InvalidSpec, NamespaceMode, Resources, Ulimit},
@@ -31,16 +34,8 @@ const MASKED_PATHS: &[&str] = &[
 ];
 const READONLY_PATHS: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// libcontainer mounts a container's v1 cgroups writable, whatever the mount says: its root could lift its own limits.
-/// The parent first, since making it read-only covers what is below with a new mount.
-#[rustfmt::skip]
-const READONLY_CGROUPS_V1: &[&str] = &[
-    "/sys/fs/cgroup", "/sys/fs/cgroup/blkio", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct",
-    "/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpuset", "/sys/fs/cgroup/devices", "/sys/fs/cgroup/freezer",
-    "/sys/fs/cgroup/hugetlb", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/misc", "/sys/fs/cgroup/net_cls",
-    "/sys/fs/cgroup/net_cls,net_prio", "/sys/fs/cgroup/net_prio", "/sys/fs/cgroup/perf_event", "/sys/fs/cgroup/pids",
-    "/sys/fs/cgroup/rdma", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified",
-];
+/// Its groups below are read-only by their own mounts.
+const CGROUPS_V1: &str = "/sys/fs/cgroup";
 
 /// What a container's configuration depends on besides its spec.
 pub(crate) struct Context<'a> {
@@ -50,6 +45,8 @@ pub(crate) struct Context<'a> {
     pub cgroup: &'a str,
     /// The machine has the v2 tree only.
     pub unified: bool,
+    /// Otherwise the directory of its cgroup in each v1 hierarchy, by the hierarchy's name and aliases.
+    pub cgroups_v1: Vec<(String, PathBuf)>,
     /// Where its `/dev/shm` comes from.
     pub shm: &'a Path,
     /// The PID namespace to join.
@@ -144,7 +141,7 @@ fn linux(spec: &ContainerSpec, context: &Context<'_>) -> Result<Value, InvalidSp
     });
     if !spec.privileged {
         linux["maskedPaths"] = json!(MASKED_PATHS);
-        let cgroups = if context.unified { &[] } else { READONLY_CGROUPS_V1 };
+        let cgroups: &[&str] = if context.cgroups_v1.is_empty() { &[] } else { &[CGROUPS_V1] };
         linux["readonlyPaths"] = json!([READONLY_PATHS, cgroups].concat());
     }
     Ok(linux)

@@ -1,10 +1,10 @@
 //! What is mounted in a container besides its root.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{CGROUPS_V1, Context};
 use crate::spec::{ContainerSpec, InvalidSpec, Tmpfs};
 
 /// Device nodes only where the shim made them, nothing to gain from set-user-id files.
@@ -19,10 +19,10 @@ pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] }),
         json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": hardened(access) }),
-        json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": hardened(access) }),
         // Of whichever IPC namespace the container is in, the host's too.
         json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": HARDENED }),
     ];
+    mounts.extend(cgroups(context, access));
     mounts.push(json!({ "destination": "/dev/shm", "type": "bind", "source": context.shm,
         "options": ["rbind", "nosuid", "noexec", "nodev"] }));
     let mut own: Vec<(&Path, Value)> = Vec::with_capacity(spec.tmpfs.len() + spec.mounts.len());
@@ -40,6 +40,21 @@ pub(super) fn mounts(spec: &ContainerSpec, context: &Context<'_>) -> Result<Vec<
     own.sort_by_key(|(destination, _)| *destination);
     mounts.extend(own.into_iter().map(|(_, mount)| mount));
     Ok(mounts)
+}
+
+/// A container sees its own groups. With v1, libcontainer would mount them by what it reads in the host's `/proc` of the process that has
+/// the number which the container's has in its own namespace: of another process, or of none. And it would mount them writable.
+fn cgroups(context: &Context<'_>, access: &str) -> Vec<Value> {
+    if context.unified {
+        return vec![
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": hardened(access) }),
+        ];
+    }
+    let options: Vec<&str> = HARDENED.into_iter().chain(["mode=755"]).collect();
+    let root = json!({ "destination": CGROUPS_V1, "type": "tmpfs", "source": "tmpfs", "options": options });
+    let options: Vec<&str> = hardened(access).into_iter().chain(["bind"]).collect();
+    let bind = |(name, dir): &(String, PathBuf)| json!({ "destination": format!("{CGROUPS_V1}/{name}"), "type": "bind", "source": dir, "options": options });
+    std::iter::once(root).chain(context.cgroups_v1.iter().map(bind)).collect()
 }
 
 fn hardened(access: &str) -> Vec<&str> {

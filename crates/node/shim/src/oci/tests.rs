@@ -19,6 +19,11 @@ fn configure(spec: &ContainerSpec, unified: bool) -> Result<Value, InvalidSpec> 
         identity: &identity,
         cgroup: "/estiva/t/web",
         unified,
+        cgroups_v1: if unified {
+            Vec::new()
+        } else {
+            vec![("pids".to_owned(), "/sys/fs/cgroup/pids/estiva/t/web".into())]
+        },
         shm: Path::new("/run/shm/web"),
         pid_namespace: None,
         ipc_namespace: None,

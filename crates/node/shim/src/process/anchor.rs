@@ -1,25 +1,39 @@
 //! What holds the namespaces that a task's containers share: a process that does nothing but reap.
 //!
-//! A PID namespace lives as long as its first process. That one must be nobody's container, for containers come and go; it is
-//! a fork of the shim, which costs the pages that it writes and no more.
+//! A PID namespace lives as long as its first process. That one must be nobody's container, for containers come and go.
+//! Containers see it, and with `CAP_SYS_PTRACE` look into it and make it act: it is locked in before there is the first
+//! container. It has an empty root, no descriptors, no capabilities, a user of its own and six system calls, and it is
+//! `estiva-init`, executed, so that it has no memory of the shim's either.
 
 use std::{
-    fs, io,
-    os::fd::AsRawFd,
+    convert::Infallible,
+    io,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
 };
 
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::CloneFlags,
     sys::{
         prctl,
         signal::{SigSet, Signal},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::waitpid,
     },
-    unistd::{Pid, dup2},
+    unistd::{self, Gid, Pid, Uid},
+};
+use seccompiler::BpfProgram;
+
+use crate::{
+    executor::{StartPipe, limit_bounding, limit_held, reset_signals, wait_for_exec},
+    init,
+    rootfs::Mounts,
+    seccomp,
+    spec::TaskSpec,
 };
 
-use crate::{rootfs::Mounts, spec::TaskSpec};
+/// `nobody`, by the customary number: a user whom a container's programs seldom are, so that they cannot signal it.
+const USER: u32 = 65_534;
 
 /// Holds the namespaces of one task until it is dropped.
 #[derive(Debug)]
@@ -45,22 +59,35 @@ impl Anchor {
         let mut flags = CloneFlags::empty();
         flags.set(CloneFlags::CLONE_NEWPID, task.shared_pid_namespace);
         flags.set(CloneFlags::CLONE_NEWIPC, task.shared_ipc_namespace);
+        let filter = seccomp::only(&init::PAUSE_CALLS).map_err(io::Error::other)?;
+        let (init, start) = (init::program()?, StartPipe::new()?);
         // SAFETY: without CLONE_VM this is fork(2), in a process of one thread.
-        let forked = unsafe { libc::syscall(libc::SYS_clone, flags.bits() | libc::SIGCHLD, 0, 0, 0, 0) };
-        match i32::try_from(forked).unwrap_or(-1) {
+        let forked = unsafe {
+            libc::syscall(libc::SYS_clone, (flags | CloneFlags::CLONE_NEWNS).bits() | libc::SIGCHLD, 0, 0, 0, 0)
+        };
+        let process = match i32::try_from(forked).unwrap_or(-1) {
             0 => {
-                let _: io::Result<()> = reap_for_ever();
+                let error = match pause(&task.runtime_dir, &filter, &init, start.child_end()) {
+                    Ok(never) => match never {},
+                    Err(error) => error,
+                };
+                start.tell(&error.to_string());
                 // SAFETY: ends this process without running anything that belongs to its parent.
                 unsafe { libc::_exit(1) }
             }
-            process if process > 0 => Ok(Some(Self {
-                process: Pid::from_raw(process),
-                pid_namespace: task.shared_pid_namespace,
-                shm: task.shared_ipc_namespace.then_some(shm),
-                _mounts: mounts,
-            })),
-            _ => Err(io::Error::last_os_error()),
-        }
+            process if process > 0 => Pid::from_raw(process),
+            _ => return Err(io::Error::last_os_error()),
+        };
+        let anchor = Self {
+            process,
+            pid_namespace: task.shared_pid_namespace,
+            shm: task.shared_ipc_namespace.then_some(shm),
+            _mounts: mounts,
+        };
+        let failed =
+            |reason| io::Error::other(format!("cannot start the process that holds the task's namespaces: {reason}"));
+        wait_for_exec(&start.into_read())?.map_err(failed)?;
+        Ok(Some(anchor))
     }
 
     /// The PID namespace's file, if it is shared.
@@ -86,27 +113,55 @@ impl Drop for Anchor {
     }
 }
 
-/// Takes no signal but SIGKILL: that of its parent's death, and, in the end, its parent's.
-fn reap_for_ever() -> io::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
+/// Locks this process in, and becomes `estiva-init`. `place` is any directory that exists.
+fn pause(place: &Path, filter: &BpfProgram, init: &OwnedFd, start: RawFd) -> io::Result<Infallible> {
     prctl::set_dumpable(false)?;
-    prctl::set_name(c"estiva-pause")?;
-    SigSet::all().thread_set_mask()?;
-    let null = fs::File::open("/dev/null")?;
-    for standard in 0..3 {
-        dup2(null.as_raw_fd(), standard)?;
+    enter_empty_root(place)?;
+    for fd in 0..=libc::STDERR_FILENO {
+        // SAFETY: this process's copies of the standard streams, which nothing uses.
+        unsafe { libc::close(fd) };
     }
-    // SAFETY: what is closed is this process's copy, and nothing of it is used again.
-    unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
-    std::mem::forget(null);
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    loop {
-        children.wait()?;
-        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            if status == WaitStatus::StillAlive {
-                break;
-            }
+    close_all_but([init.as_raw_fd(), start])?;
+    reset_signals()?;
+    SigSet::all().thread_set_mask()?;
+    limit_bounding(&[])?;
+    unistd::setgroups(&[])?;
+    unistd::setresgid(Gid::from_raw(USER), Gid::from_raw(USER), Gid::from_raw(USER))?;
+    unistd::setresuid(Uid::from_raw(USER), Uid::from_raw(USER), Uid::from_raw(USER))?;
+    limit_held(&[])?;
+    // A change of user takes it away.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    prctl::set_no_new_privs()?;
+    seccomp::install(filter)?;
+    Ok(init::execute(init.as_raw_fd(), c"pause", &[], &[])?)
+}
+
+/// Leaves the host's mounts for an empty directory that nobody can write to.
+fn enter_empty_root(place: &Path) -> nix::Result<()> {
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
+    mount(Some("none"), place, Some("tmpfs"), flags, Some("size=0,nr_inodes=1"))?;
+    unistd::chdir(place)?;
+    unistd::pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    unistd::chdir("/")
+}
+
+fn close_all_but(mut kept: [RawFd; 2]) -> io::Result<()> {
+    kept.sort_unstable();
+    let number = |fd: RawFd| libc::c_uint::try_from(fd).map_err(io::Error::other);
+    let [low, high] = [number(kept[0])?, number(kept[1])?];
+    let first = libc::c_uint::from(3_u8);
+    for (from, to) in [(first, low.saturating_sub(1)), (low + 1, high.saturating_sub(1)), (high + 1, libc::c_uint::MAX)]
+    {
+        if from > to {
+            continue;
+        }
+        // SAFETY: this process's copies; nothing of them is used again.
+        if unsafe { libc::close_range(from, to, 0) } != 0 {
+            return Err(io::Error::last_os_error());
         }
     }
+    Ok(())
 }

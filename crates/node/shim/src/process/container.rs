@@ -23,6 +23,7 @@ use crate::{
     executor::wait_for_exec,
     layout::{TaskDir, write_durably},
     log::{Now, Sink},
+    oci::Capability,
     protocol::{Failure, FailureKind},
     rootfs::Mounts,
     spec::{ContainerSpec, ExecSpec},
@@ -109,6 +110,12 @@ impl Container {
             return Err(self.wrong_state("run a further program"));
         }
         self.template.run(self.pid, spec)
+    }
+
+    /// Its cgroup, if its programs may look into whatever shares its PID namespace.
+    pub(super) fn observer(&self) -> Option<&Cgroup> {
+        let observes = self.template.shares_pids && self.template.capabilities.contains(&Capability::SysPtrace);
+        (observes && !self.is_stopped()).then_some(&self.cgroup)
     }
 
     /// Sends `signal` now, and SIGKILL when `timeout` has passed.

@@ -6,7 +6,7 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use std::{
 
 use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
 use nix::{
-    fcntl::{OFlag, open},
+    fcntl::{FcntlArg, OFlag, fcntl, open},
     sys::stat::Mode,
     unistd::{Pid, pipe2},
 };
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     cgroup::Cgroup,
     executor::{ContainerExecutor, NOT_EXECUTABLE, NOT_FOUND, StartPipe},
+    init,
     layout::TaskDir,
     log::Sink,
     oci,
@@ -138,6 +139,7 @@ pub(super) fn create(
         identity: &identity,
         cgroup: &places.cgroup(&spec.name),
         unified: cgroup.is_unified(),
+        cgroups_v1: cgroup.named_dirs().map_err(|error| io_failure("find the cgroup hierarchies", &error))?,
         shm: &shm,
         pid_namespace,
         ipc_namespace,
@@ -149,7 +151,11 @@ pub(super) fn create(
     };
     let capabilities = oci::granted(spec, cgroup.is_unified())?;
     let template = Template::new(spec, oci::environment(spec, None), identity, capabilities, cgroup.procs_files());
-    build(places, spec, &configuration, template, sink, mounts)
+    let created = build(places, spec, &configuration, template, sink, mounts)?;
+    for rule in oci::withheld(spec) {
+        cgroup.deny_device(rule).map_err(|error| io_failure("withhold a device", &error))?;
+    }
+    Ok(created)
 }
 
 fn not_shared(field: &'static str) -> Failure {
@@ -167,13 +173,16 @@ fn build(
     let stdio = |error: io::Error| io_failure("open the standard streams", &error);
     let bundle = places.bundle(&spec.name);
     write_configuration(&bundle, configuration).map_err(|error| io_failure("write the configuration", &error))?;
+    let inherited = open_descriptors().map_err(|error| io_failure("list descriptors", &error))?;
     let start = StartPipe::new().map_err(stdio)?;
+    let init = if spec.init { Some(init::program().map_err(stdio)?) } else { None };
     let executor = ContainerExecutor {
         capabilities: template.capabilities.clone(),
         filter: template.filter,
         start_pipe: start.child_end(),
-        init: spec.init,
-        prepared: Rc::new(RefCell::new(None)),
+        init: init.as_ref().map(AsRawFd::as_raw_fd),
+        inherited,
+        program: Rc::new(RefCell::new(None)),
     };
     let mut builder = ContainerBuilder::new(spec.id.clone(), SyscallType::default())
         .with_root_path(places.oci())
@@ -219,6 +228,16 @@ fn pipes(stdin_open: bool) -> io::Result<(Inside, Outside, Option<OwnedFd>)> {
         (unsafe { std::os::fd::FromRawFd::from_raw_fd(null) }, None)
     };
     Ok((Inside { stdin, stdout, stderr }, vec![(out, Stream::Stdout), (err, Stream::Stderr)], input))
+}
+
+/// The numbers of everything that this process has open, but for the standard streams.
+fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let names = fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let numbers =
+        names.iter().filter_map(|name| name.to_str()?.parse().ok()).filter(|number| *number > libc::STDERR_FILENO);
+    // The list's own descriptor was among them.
+    Ok(numbers.filter(|number| fcntl(*number, FcntlArg::F_GETFD).is_ok()).collect())
 }
 
 fn write_configuration(bundle: &Path, configuration: &Value) -> io::Result<()> {

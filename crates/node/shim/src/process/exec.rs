@@ -15,7 +15,7 @@ use crate::{
     protocol::Failure,
     rootfs::{self, Identity},
     seccomp,
-    spec::{ContainerSpec, ExecSpec},
+    spec::{ContainerSpec, ExecSpec, NamespaceMode},
 };
 
 /// What a further program has in common with its container.
@@ -28,6 +28,8 @@ pub(super) struct Template {
     pub capabilities: Vec<Capability>,
     pub filter: bool,
     no_new_privileges: bool,
+    /// With the task's other containers.
+    pub shares_pids: bool,
     cgroup: Vec<std::path::PathBuf>,
 }
 
@@ -55,6 +57,7 @@ impl Template {
             capabilities,
             filter: !spec.privileged && !spec.seccomp_unconfined,
             no_new_privileges: spec.no_new_privileges,
+            shares_pids: spec.pid_mode == NamespaceMode::Task,
             cgroup,
         }
     }

@@ -39,7 +39,9 @@ use crate::{
     log::Sink,
     oci,
     protocol::{Answer, Command, Event, Failure, FailureKind, Message, Request},
-    spec::{ContainerSpec, ExecSpec, Resources, TaskSpec, validate_container, validate_exec, validate_task},
+    spec::{
+        ContainerSpec, ExecSpec, NamespaceMode, Resources, TaskSpec, validate_container, validate_exec, validate_task,
+    },
     status::TaskState,
 };
 
@@ -48,6 +50,8 @@ const CONTAINERS_MAX: usize = 128;
 /// Health checks and shells that may run at once.
 const EXECS_MAX: usize = 256;
 const CGROUP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Processes stop within a millisecond or two, unless one waits for a disk.
+const FREEZE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Supervisor<'a> {
     dir: TaskDir,
@@ -303,7 +307,7 @@ impl<'a> Supervisor<'a> {
             _ => {}
         }
         let cgroup = Cgroup::new(&places.cgroup(&spec.name)).map_err(failed)?;
-        let created = create(&places, spec, self.anchor.as_ref(), &cgroup, sink);
+        let created = self.without_observers(spec, || create(&places, spec, self.anchor.as_ref(), &cgroup, sink));
         release_memory();
         match created {
             Ok(created) => {
@@ -319,6 +323,23 @@ impl<'a> Supervisor<'a> {
                 Err(failure)
             }
         }
+    }
+
+    /// While a container is set up, its first process has the shim's memory, descriptors and capabilities. Containers of the
+    /// same PID namespace that may look into it are stopped meanwhile.
+    fn without_observers<T>(
+        &self,
+        spec: &ContainerSpec,
+        setup: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if spec.pid_mode != NamespaceMode::Task {
+            return setup();
+        }
+        let observers = self.containers.iter().filter_map(Container::observer);
+        let frozen = observers.map(|cgroup| cgroup.frozen(FREEZE_WAIT_MAX)).collect::<io::Result<Vec<_>>>();
+        let _frozen =
+            frozen.map_err(|error| io_failure("stop the containers that could look into this one", &error))?;
+        setup()
     }
 
     /// Makes a stopped container again and starts it.

@@ -63,6 +63,17 @@ pub(crate) fn compile(capabilities: &[Capability]) -> Result<BpfProgram, seccomp
     Ok(unknown_calls(capabilities).into_iter().chain(filter).collect())
 }
 
+/// A filter that lets these calls pass, whatever their arguments; every other one fails with EPERM.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn only(calls: &[libc::c_long]) -> Result<BpfProgram, seccompiler::Error> {
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = calls.iter().map(|number| (*number, Vec::new())).collect();
+    let errno = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into()?;
+    Ok(SeccompFilter::new(rules, errno, SeccompAction::Allow, arch)?.try_into()?)
+}
+
 /// What goes before the filter: "no such call" instead of "not permitted", for calls that programs try in the hope of
 /// a newer kernel and then replace by older ones. EPERM would make them give up (glibc does so for `clone3`).
 fn unknown_calls(capabilities: &[Capability]) -> Vec<sock_filter> {
