@@ -76,6 +76,11 @@ impl Installation {
         self.private("server")
     }
 
+    /// The directory of the control plane's state.
+    pub fn store_dir(&self) -> Result<PathBuf> {
+        Ok(self.server_dir()?.join("store"))
+    }
+
     /// The node's directory.
     pub fn node_dir(&self) -> Result<PathBuf> {
         self.private("node")

@@ -48,6 +48,7 @@ enum Command {
     Image(command::image::Options),
     Node(command::node::Options),
     Server(command::server::Options),
+    Store(command::store::Options),
     Agent(command::agent::Options),
 }
 
@@ -70,12 +71,14 @@ fn main() -> ExitCode {
         Command::Image(options) => command::image::run(&cli.installation, options),
         Command::Node(options) => command::node::run(&cli.installation, &options),
         Command::Server(options) => command::server::run(&cli.installation, &options),
+        Command::Store(options) => command::store::run(&cli.installation, &options),
         Command::Agent(options) => command::agent::run(&cli.installation, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("estiva: {error:#}");
+            ready::announce_failure(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

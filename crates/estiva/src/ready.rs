@@ -5,13 +5,19 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe2;
 
 /// Names the descriptor in the child's environment.
-const VARIABLE: &str = "ESTIVA_READY_FD";
+pub const VARIABLE: &str = "ESTIVA_READY_FD";
+/// Begins the line of a child that could not start; what follows is why.
+const FAILURE: &str = "failed: ";
+
+/// The descriptor is used once: later its number may be that of another file.
+static ANNOUNCED: AtomicBool = AtomicBool::new(false);
 
 /// The reading end, and the writing end until the child has it.
 pub struct Waiter {
@@ -40,12 +46,24 @@ impl Waiter {
         if line.is_empty() {
             bail!("it ended before it was ready");
         }
-        Ok(line.trim_end().to_owned())
+        match line.strip_prefix(FAILURE) {
+            Some(reason) => bail!("{}", reason.trim_end()),
+            None => Ok(line.trim_end().to_owned()),
+        }
     }
+}
+
+/// Tells the parent, if one waits, why this process never became ready.
+pub fn announce_failure(reason: &str) {
+    // The reason is in the log as well, should the parent have gone.
+    _ = announce(&format!("{FAILURE}{}", reason.replace('\n', " ")));
 }
 
 /// Tells the parent, if one waits, that this process is ready. `message` is one line.
 pub fn announce(message: &str) -> Result<()> {
+    if ANNOUNCED.swap(true, Ordering::AcqRel) {
+        return Ok(());
+    }
     let Ok(number) = std::env::var(VARIABLE) else { return Ok(()) };
     let descriptor: RawFd = number.parse().with_context(|| format!("{VARIABLE} is not a number"))?;
     // SAFETY: the parent opened this descriptor for us alone; nothing else in this process owns it.
@@ -73,11 +91,15 @@ mod tests {
         let waiter = Waiter::for_child(&mut ready).unwrap();
         let mut ended = shell("exit 0");
         let never = Waiter::for_child(&mut ended).unwrap();
+        let mut failed = shell("echo failed: no disk >&$ESTIVA_READY_FD");
+        let told = Waiter::for_child(&mut failed).unwrap();
         let mut other = shell("exec sleep 1000").spawn().unwrap();
         let (mut ready, mut ended) = (ready.spawn().unwrap(), ended.spawn().unwrap());
         assert_eq!(waiter.wait().unwrap(), "done");
         assert!(never.wait().is_err());
-        for child in [&mut ready, &mut ended] {
+        let mut failed = failed.spawn().unwrap();
+        assert_eq!(told.wait().unwrap_err().to_string(), "no disk");
+        for child in [&mut ready, &mut ended, &mut failed] {
             child.wait().unwrap();
         }
         other.kill().unwrap();

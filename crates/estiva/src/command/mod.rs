@@ -9,6 +9,7 @@ pub mod node;
 pub mod server;
 pub mod service;
 pub mod status;
+pub mod store;
 pub mod task;
 pub mod top;
 pub mod up;

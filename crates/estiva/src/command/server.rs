@@ -1,9 +1,10 @@
 //! `estiva server`: the control plane.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Args;
 use estiva_dispatch::{Dispatch, Feeds};
 use estiva_ecs::EcsService;
@@ -11,7 +12,7 @@ use estiva_iam::{Iam, RolePolicies};
 use estiva_logs::LogsService;
 use estiva_model::{AccountId, Ambient, Region};
 use estiva_store::backend::Sqlite;
-use estiva_store::{BackendError, Schema, Store};
+use estiva_store::{BackendError, OpenError, Schema, Store};
 use estiva_wire::server::{Edge, Limits, Throttle, serve};
 use estiva_wire::sigv4::{Verification, Verifier};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -168,11 +169,38 @@ fn raise_descriptor_limit() {
 }
 
 fn open_store(here: &Installation) -> Result<Store> {
-    let dir = here.server_dir()?.join("store");
-    let backend = patiently(is_locked, || Sqlite::open(&dir));
-    let backend = backend.with_context(|| format!("cannot open the store in {}", dir.display()))?;
+    let dir = here.store_dir()?;
+    let backend = patiently(is_locked, || Sqlite::open(&dir)).map_err(OpenError::from);
     let schema = estiva_iam::tables(estiva_logs::tables(estiva_ecs::tables(Schema::new(SCHEMA_VERSION))));
-    Store::open(backend, schema).with_context(|| format!("cannot load the store in {}", dir.display()))
+    let store = backend.and_then(|backend| Store::open(backend, schema)).map_err(|error| refused(error, &dir))?;
+    let credentials = here.credentials_file();
+    // The first transaction makes the installation's keys, and only then they are written to the file.
+    if store.view().revision() == 0 && credentials.exists() {
+        bail!(
+            "the store in {} is empty, but {} is of a store that was not: its state is lost. Restore {} from a backup; to \
+             begin anew, with new keys and without the tasks that run, remove {}",
+            dir.display(),
+            credentials.display(),
+            dir.display(),
+            credentials.display()
+        );
+    }
+    Ok(store)
+}
+
+/// Says what can be done about a store that was refused.
+fn refused(error: OpenError, dir: &Path) -> Error {
+    let advice = match &error {
+        OpenError::Backend(BackendError::Incomplete { .. }) => {
+            "Nothing was changed and tasks run on. Put the missing files back, or restore all files of the directory from one \
+             backup; if there is none, `estiva store accept-loss` goes on without the changes that are lost"
+        }
+        OpenError::Backend(BackendError::Damaged { .. }) => {
+            "Nothing was changed and tasks run on. Put the files back, or restore all files of the directory from one backup"
+        }
+        _ => return Error::new(error).context(format!("cannot open the store in {}", dir.display())),
+    };
+    anyhow!("cannot open the store in {}: {error}. {advice}", dir.display())
 }
 
 /// A server that was told to end may need a moment.

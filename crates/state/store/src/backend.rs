@@ -29,6 +29,9 @@ pub trait Backend: Send + 'static {
     /// `Err` means that nothing of it is, or will be, visible: a backend that cannot tell must find out before it
     /// returns. It must refuse ([`BackendError::Fenced`]) when the stored revision is not `batch.base`.
     fn commit(&mut self, batch: &Batch) -> Result<(), BackendError>;
+
+    /// Nothing has been committed for a while: the time for work that would otherwise keep a commit waiting.
+    fn settle(&mut self) {}
 }
 
 /// What a backend knows of the store as a whole.

@@ -44,6 +44,14 @@ pub enum BackendError {
         /// What was found.
         detail: String,
     },
+    /// What is stored is sound, but older than what was acknowledged, or cannot be shown not to be.
+    #[error("{} lacks changes that were acknowledged: {detail}", path.display())]
+    Incomplete {
+        /// The directory of the store.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
     /// The storage engine failed.
     #[error("cannot {doing} {subject}")]
     Engine {

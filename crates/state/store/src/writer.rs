@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -18,6 +19,9 @@ use crate::{
 
 /// The most transactions of one commit: bounds how long the first of them waits for the others.
 const BATCH_TRANSACTIONS_MAX: usize = 1024;
+/// The backend settles after this long without a transaction: long enough that the commits of one request, or of one task's
+/// start, do not wait for it.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
 
 /// What transactions, readers and the writer thread share.
 ///
@@ -116,9 +120,15 @@ impl Shared {
 
     /// Waits for transactions; none when the store is closed and all are committed.
     fn take(&self) -> Vec<Pending> {
-        let idle = |queue: &mut Queue| queue.pending.is_empty() && !queue.closed;
-        let mut queue = self.work.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.work.wait_while(self.lock(), Queue::is_idle).unwrap_or_else(PoisonError::into_inner);
         queue.take_batch()
+    }
+
+    /// As [`Shared::take`], or `None` if nothing comes for some time.
+    fn take_within(&self, time: Duration) -> Option<Vec<Pending>> {
+        let waited = self.work.wait_timeout_while(self.lock(), time, Queue::is_idle);
+        let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!timeout.timed_out()).then(|| queue.take_batch())
     }
 
     /// After a failed commit: what was executed on top of it goes too, and the head is what is durable.
@@ -130,6 +140,10 @@ impl Shared {
 }
 
 impl Queue {
+    fn is_idle(&mut self) -> bool {
+        self.pending.is_empty() && !self.closed
+    }
+
     fn take_batch(&mut self) -> Vec<Pending> {
         let count = self.pending.len().min(BATCH_TRANSACTIONS_MAX);
         self.pending.drain(..count).collect()
@@ -150,12 +164,16 @@ impl Drop for Closing<'_> {
 /// The writer thread's body.
 pub(crate) fn run(mut committer: Committer, shared: &Shared) {
     let _closing = Closing(shared);
+    // Also what a former process has left.
+    let mut settled = false;
     loop {
-        let batch = shared.take();
-        if batch.is_empty() {
-            break;
+        let batch = if settled { Some(shared.take()) } else { shared.take_within(SETTLE_AFTER) };
+        settled = batch.is_none();
+        match batch {
+            Some(batch) if batch.is_empty() => break,
+            Some(batch) => commit(&mut committer, shared, batch),
+            None => committer.backend.settle(),
         }
-        commit(&mut committer, shared, batch);
     }
 }
 

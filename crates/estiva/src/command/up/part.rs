@@ -84,6 +84,8 @@ impl Recipe {
         for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             command.env_remove(variable);
         }
+        // It names a descriptor of this process, which a part does not have.
+        command.env_remove(ready::VARIABLE);
         Ok(command)
     }
 

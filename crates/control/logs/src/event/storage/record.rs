@@ -160,6 +160,12 @@ pub(super) fn read(bytes: &[u8]) -> impl Iterator<Item = Found<'_>> {
     })
 }
 
+/// Whether the header of a tail says that the record ends with it: its write was not cut short, so it is damaged.
+pub(super) fn was_whole(tail: &[u8]) -> bool {
+    let body = number(tail, 4).and_then(|length| usize::try_from(length).ok());
+    tail.starts_with(&MAGIC) && body.is_some_and(|length| length.checked_add(HEADER_BYTES) == Some(tail.len()))
+}
+
 /// Where the first sound record at or after `from` starts.
 fn next_record(bytes: &[u8], from: usize) -> Option<usize> {
     let mut starts = (from..bytes.len().saturating_sub(HEADER_BYTES)).filter(|&at| bytes[at..].starts_with(&MAGIC));

@@ -18,15 +18,15 @@ use nix::{
 use crate::error::BackendError;
 
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
-const OWNER_ONLY_FILE: u32 = 0o600;
+pub(super) const OWNER_ONLY_FILE: u32 = 0o600;
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
 /// More than a process id has digits.
 const LOCK_BYTES_MAX: u64 = 32;
 
-/// A locked directory.
+/// A directory, locked unless it is only read.
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
 }
 
 impl Directory {
@@ -44,11 +44,40 @@ impl Directory {
             Err((_, errno)) => return Err(failure("lock", &file, errno.into())),
         };
         leave_pid(&mut lock).map_err(|source| failure("write", &file, source))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
+    }
+
+    /// For a reader, beside the process that has the store open.
+    pub(super) fn unlocked(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
     }
 
     pub(super) fn database(&self) -> PathBuf {
         self.path.join("store.db")
+    }
+
+    /// The file of the commit mark.
+    pub(super) fn mark(&self) -> PathBuf {
+        self.path.join("store.mark")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The state of the log's file, for an error: the log itself cannot be asked what it has lost.
+    pub(super) fn log_as_found(&self) -> String {
+        match fs::metadata(self.log()) {
+            Ok(metadata) if metadata.len() > 0 => {
+                format!("store.db-wal ({} bytes) is damaged, cut short or an older copy", metadata.len())
+            }
+            Ok(_) => "store.db-wal is empty, or store.db is an older copy".to_owned(),
+            Err(_) => "store.db-wal is missing, or store.db is an older copy".to_owned(),
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.join("store.db-wal")
     }
 
     /// Whether there is a database (then it is made its owner's only), or a place for a new one.
@@ -61,7 +90,7 @@ impl Directory {
             }
             Ok(_) => "it is empty",
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure("inspect", &path, error)),
-            Err(_) if !self.path.join("store.db-wal").exists() => return Ok(false),
+            Err(_) if !self.log().exists() => return Ok(false),
             Err(_) => "it is missing, but its log is there",
         };
         Err(BackendError::Damaged { path, detail: detail.to_owned() })
@@ -127,6 +156,6 @@ fn holder(lock: File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn failure(doing: &'static str, path: &Path, source: io::Error) -> BackendError {
+pub(super) fn failure(doing: &'static str, path: &Path, source: io::Error) -> BackendError {
     BackendError::File { doing, path: path.to_owned(), source }
 }

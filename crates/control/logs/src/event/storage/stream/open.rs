@@ -1,6 +1,7 @@
 //! Opening a stream: from files to what is known of them, and the repair of what a crash has left.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -50,7 +51,8 @@ fn open_sealed(segment: SegmentId, files: &Files, options: &Options) -> Result<S
     Ok(index.summary)
 }
 
-/// Reads a whole segment: its index. What follows its last sound record is cut off.
+/// Reads a whole segment: its index. A write that was cut short at its end is cut off; a last record of full length whose
+/// checksum is wrong was acknowledged, as a rule, and stays for whoever can repair it.
 fn scan(file: &File, path: &Path, first: u64, options: &Options) -> Result<Index, EngineError> {
     let length = file.metadata().map_err(EngineError::file("read", path))?.len();
     let size = usize::try_from(length).unwrap_or(usize::MAX);
@@ -60,9 +62,8 @@ fn scan(file: &File, path: &Path, first: u64, options: &Options) -> Result<Index
     for found in record::read(&bytes) {
         match found {
             Found::Record(at, record) if is_next(&index, &record) => index.add(at.start as u64, at.end as u64, &record),
-            Found::Record(at, _) | Found::Damage(at) => {
-                tracing::error!(file = %path.display(), from = at.start, to = at.end, "damaged log events are skipped");
-            }
+            Found::Tail(at) if record::was_whole(&bytes[at.clone()]) => report_damage(path, &at),
+            Found::Record(at, _) | Found::Damage(at) => report_damage(path, &at),
             Found::Tail(at) => {
                 let (file_name, bytes) = (path.display(), at.len());
                 tracing::warn!(file = %file_name, at = at.start, bytes, "a torn write at the end is cut off");
@@ -73,6 +74,10 @@ fn scan(file: &File, path: &Path, first: u64, options: &Options) -> Result<Index
     // New records go after all that stays, also after damage at the very end.
     index.summary.end = file.metadata().map_err(EngineError::file("read", path))?.len();
     Ok(index)
+}
+
+fn report_damage(path: &Path, at: &Range<usize>) {
+    tracing::error!(file = %path.display(), from = at.start, to = at.end, "damaged log events are skipped");
 }
 
 fn is_next(index: &Index, record: &record::Record<'_>) -> bool {

@@ -82,6 +82,27 @@ fn damage_in_the_middle_costs_its_record_only_and_nothing_is_cut() {
 }
 
 #[test]
+fn a_damaged_last_record_is_no_torn_write_and_nothing_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = three_puts(dir.path());
+    let whole = std::fs::read(&path).unwrap();
+    let last = record_starts(&whole)[2];
+    // Its checksum, and all of its body. Without its magic and its length it cannot be told from a torn write.
+    for at in last + 8..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(&path, &bytes).unwrap();
+        let engine = open(dir.path(), Options::default());
+        assert_eq!(read_all(&engine), FIRST_TWO, "damage at {at}");
+        assert!(std::fs::read(&path).unwrap() == bytes, "damage at {at}");
+        put(&engine, 1, 3, &[20]);
+        drop(engine);
+        assert_eq!(read_all(&open(dir.path(), Options::default())), [&FIRST_TWO[..], &[(20, 1, 3)]].concat());
+        assert!(std::fs::read(&path).unwrap().starts_with(&bytes), "damage at {at}");
+    }
+}
+
+#[test]
 fn damage_that_comes_while_the_file_is_in_use_costs_its_record_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = three_puts(dir.path());
