@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use estiva_agent_protocol::acs::CredentialsMessage;
 use estiva_agent_protocol::task::Task;
+use estiva_ecs::task::session::role_of;
 use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 use estiva_model::hex_id;
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
@@ -100,7 +101,7 @@ impl Assignments {
     pub fn credentials(&self, view: &Snapshot) -> Vec<CredentialsMessage> {
         let tasks = self.sent.keys().filter_map(|key| view.get::<TaskRow>(key));
         let message = |row: Arc<TaskRow>| {
-            let role = payload::task_role(view, &row)?;
+            let role = role_of(view, &row)?;
             Some(CredentialsMessage {
                 message_id: message_id(&self.feeds),
                 task_arn: row.arn(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use estiva_api_ecs::{Ecs, Error, types};
 use estiva_model::Ambient;
-use estiva_schema::Request;
+use estiva_schema::{OwnerOnly, Request, ResourceAuthorizer};
 use estiva_store::Store;
 
 use crate::alarm::{AlarmStates, NoAlarms};
@@ -54,13 +54,29 @@ pub struct EcsService {
     pub(crate) ambient: Ambient,
     pub(crate) placer: Arc<Placer>,
     pub(crate) alarms: Arc<dyn AlarmStates>,
+    pub(crate) access: Arc<dyn ResourceAuthorizer>,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
     pub fn new(store: Store, options: Options, ambient: Ambient) -> Self {
         let placer = Arc::new(Placer::new(ambient.clone()));
-        Self { store, options, usages: Usages::default(), ambient, placer, alarms: Arc::new(NoAlarms) }
+        Self {
+            store,
+            options,
+            usages: Usages::default(),
+            ambient,
+            placer,
+            alarms: Arc::new(NoAlarms),
+            access: Arc::new(OwnerOnly),
+        }
+    }
+
+    /// The same, with another judge of who may see and change which resources than one that lets the owner alone.
+    #[must_use]
+    pub fn with_access(mut self, access: Arc<dyn ResourceAuthorizer>) -> Self {
+        self.access = access;
+        self
     }
 
     /// Where the node protocol puts what nodes measure.

@@ -33,6 +33,11 @@ impl Scope {
         Arn::new("logs", &self.region, &self.account, format!("log-group:{name}")).to_string()
     }
 
+    /// The ARN of a stream.
+    pub(crate) fn stream_arn(&self, group: &str, stream: &str) -> String {
+        format!("{}:log-stream:{stream}", self.group_arn(group))
+    }
+
     /// The group's name out of an identifier: a name, or an ARN of this scope with or without `:*` at its end.
     pub(crate) fn group_name(&self, identifier: &str) -> Result<String, Error> {
         if !identifier.starts_with("arn:") {

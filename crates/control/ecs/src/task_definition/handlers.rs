@@ -31,7 +31,12 @@ pub(crate) fn describe(
 ) -> Result<api::DescribeTaskDefinitionResponse, Error> {
     let Request { input, caller, .. } = request;
     let view = service.store.view();
-    let row = find(&view, &Scope::of(caller), &input.task_definition)?.ok_or_else(unknown)?;
+    let scope = Scope::of(caller);
+    let row = find(&view, &scope, &input.task_definition)?;
+    let named = || scope.name_in("task-definition", &input.task_definition).unwrap_or_default();
+    let resource = row.as_ref().map_or_else(|| scope.arn(format!("task-definition/{}", named())), |row| row.arn());
+    service.access.authorize_on(caller, "ecs:DescribeTaskDefinition", &resource)?;
+    let row = row.ok_or_else(unknown)?;
     let with_tags = input.include.iter().flatten().any(|field| *field == api::TaskDefinitionField::Tags);
     let tags = if with_tags { row.tags.to_api() } else { Vec::new() };
     Ok(api::DescribeTaskDefinitionResponse { task_definition: Some(to_api(&row)), tags: Some(tags) })
