@@ -45,7 +45,11 @@ impl Scope {
         }
         let malformed = || invalid(format!("The ARN '{identifier}' is not the ARN of a log group."));
         let arn: Arn = identifier.parse().map_err(|_| malformed())?;
-        let name = arn.resource.strip_prefix("log-group:").filter(|_| arn.service == "logs").ok_or_else(malformed)?;
+        let name = arn
+            .resource
+            .strip_prefix("log-group:")
+            .filter(|_| arn.partition == "aws" && arn.service == "logs")
+            .ok_or_else(malformed)?;
         let name = name.strip_suffix(":*").unwrap_or(name);
         if !is_group_name(name) {
             return Err(malformed());
