@@ -11,6 +11,7 @@ use estiva_store::Store;
 
 use crate::alarm::{AlarmStates, NoAlarms};
 use crate::container_instance::loss::LossController;
+use crate::page::PageTokens;
 use crate::service::controller::ServiceController;
 use crate::task::limit::TimeoutController;
 use crate::task::placement::Placer;
@@ -55,6 +56,7 @@ pub struct EcsService {
     pub(crate) placer: Arc<Placer>,
     pub(crate) alarms: Arc<dyn AlarmStates>,
     pub(crate) access: Arc<dyn ResourceAuthorizer>,
+    pub(crate) tokens: PageTokens,
 }
 
 impl EcsService {
@@ -69,6 +71,7 @@ impl EcsService {
             placer,
             alarms: Arc::new(NoAlarms),
             access: Arc::new(OwnerOnly),
+            tokens: PageTokens::new(rand::random()),
         }
     }
 
@@ -82,6 +85,13 @@ impl EcsService {
     /// Where the node protocol puts what nodes measure.
     pub fn usages(&self) -> Usages {
         self.usages.clone()
+    }
+
+    /// The same, with a key for the tokens of pages that outlives a restart, and so do the tokens.
+    #[must_use]
+    pub fn with_page_key(mut self, key: [u8; 32]) -> Self {
+        self.tokens = PageTokens::new(key);
+        self
     }
 
     /// The same, with somebody who keeps alarms.

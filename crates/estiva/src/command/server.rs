@@ -114,6 +114,7 @@ async fn serve_until_told(
         lost_node_after: settings.lost_node_after,
     };
     let ecs = EcsService::new(store.clone(), options, ambient.clone()).with_access(policies.clone());
+    let ecs = ecs.with_page_key(iam.page_key().context("the installation has no key for page tokens")?);
     let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient })
         .await
         .context("cannot open the node protocol")?;

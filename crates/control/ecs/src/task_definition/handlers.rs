@@ -140,7 +140,7 @@ pub(crate) fn list(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let status = match input.status.map(api::TaskDefinitionStatus::as_str) {
         Some("INACTIVE") => TaskDefinitionStatus::Inactive,
         Some("DELETE_IN_PROGRESS") => TaskDefinitionStatus::DeleteInProgress,
@@ -170,7 +170,7 @@ pub(crate) fn list_families(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let prefix = input.family_prefix.as_deref().unwrap_or_default();
     if !prefix.is_empty() && !name::is_legal(prefix) {
         return Err(invalid(format!("Invalid familyPrefix: {prefix}")));
