@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use estiva_agent_protocol::acs::CredentialsMessage;
 use estiva_agent_protocol::task::Task;
+use estiva_ecs::task::session::role_of;
 use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 use estiva_model::hex_id;
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
@@ -34,6 +35,8 @@ pub(crate) struct Assignments {
     sent: BTreeMap<String, Sent>,
     /// Keys of tasks that the node could not take.
     refused: BTreeSet<String>,
+    /// Whether a task ended that nobody told the node to end.
+    ended: bool,
 }
 
 struct Sent {
@@ -43,7 +46,7 @@ struct Sent {
 
 impl Assignments {
     pub fn new(instance: String, feeds: Feeds) -> Self {
-        Self { instance, feeds, sent: BTreeMap::new(), refused: BTreeSet::new() }
+        Self { instance, feeds, sent: BTreeMap::new(), refused: BTreeSet::new(), ended: false }
     }
 
     /// What the node has to be told so that it knows what is wanted of the tasks in question.
@@ -100,7 +103,7 @@ impl Assignments {
     pub fn credentials(&self, view: &Snapshot) -> Vec<CredentialsMessage> {
         let tasks = self.sent.keys().filter_map(|key| view.get::<TaskRow>(key));
         let message = |row: Arc<TaskRow>| {
-            let role = payload::task_role(view, &row)?;
+            let role = role_of(view, &row)?;
             Some(CredentialsMessage {
                 message_id: message_id(&self.feeds),
                 task_arn: row.arn(),
@@ -110,6 +113,12 @@ impl Assignments {
             })
         };
         tasks.filter(|row| row.desired_status == DesiredStatus::Running).filter_map(message).collect()
+    }
+
+    /// Whether a task ended, since this was last asked, that the node was not told to end. Somebody reported it: a node that
+    /// runs it all the same learns from a manifest that it is not to.
+    pub fn ended_by_itself(&mut self) -> bool {
+        std::mem::take(&mut self.ended)
     }
 
     fn row(&mut self, view: &Snapshot, key: &str) -> Option<Arc<TaskRow>> {
@@ -124,7 +133,9 @@ impl Assignments {
         if is_live(view, row) {
             return self.sent.get(key).is_none_or(|sent| sent.desired != row.desired_status);
         }
-        self.sent.remove(key);
+        if self.sent.remove(key).is_some_and(|sent| sent.desired == DesiredStatus::Running) {
+            self.ended = true;
+        }
         false
     }
 }

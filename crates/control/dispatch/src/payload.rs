@@ -36,13 +36,6 @@ pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus, feeds
     Some(of_definition(row, definition, desired, &log_mode, &issue))
 }
 
-/// The role of the task's own, if it has one.
-pub(crate) fn task_role(view: &Snapshot, row: &TaskRow) -> Option<String> {
-    let key = revision_key(&row.scope, &row.family, row.revision);
-    let of_definition = || view.get::<TaskDefinitionRow>(&key)?.definition.task_role_arn.clone();
-    row.overrides.task_role_arn.clone().or_else(of_definition).filter(|role| !role.is_empty())
-}
-
 fn of_definition(
     row: &TaskRow,
     definition: &api::TaskDefinition,

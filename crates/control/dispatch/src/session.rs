@@ -135,7 +135,12 @@ impl Session {
                     let batches = self.assignments.retry(&sessions.store.view());
                     self.send(&mut socket, batches).await?;
                 }
-                _ = probes.tick() => socket.probe().await?,
+                _ = probes.tick() => {
+                    socket.probe().await?;
+                    if self.assignments.ended_by_itself() {
+                        socket.send(self.manifest().encode()).await?;
+                    }
+                }
                 _ = renewals.tick() => {
                     for message in self.assignments.credentials(&sessions.store.view()) {
                         socket.send(ServerMessage::Credentials(message).encode()).await?;

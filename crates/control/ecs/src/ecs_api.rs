@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use estiva_api_ecs::{Ecs, Error, types};
 use estiva_model::Ambient;
-use estiva_schema::Request;
+use estiva_schema::{OwnerOnly, Request, ResourceAuthorizer};
 use estiva_store::Store;
 
 use crate::alarm::{AlarmStates, NoAlarms};
 use crate::container_instance::loss::LossController;
+use crate::page::PageTokens;
 use crate::service::controller::ServiceController;
 use crate::task::limit::TimeoutController;
 use crate::task::placement::Placer;
@@ -54,18 +55,43 @@ pub struct EcsService {
     pub(crate) ambient: Ambient,
     pub(crate) placer: Arc<Placer>,
     pub(crate) alarms: Arc<dyn AlarmStates>,
+    pub(crate) access: Arc<dyn ResourceAuthorizer>,
+    pub(crate) tokens: PageTokens,
 }
 
 impl EcsService {
     /// On a store whose schema has this crate's tables.
     pub fn new(store: Store, options: Options, ambient: Ambient) -> Self {
         let placer = Arc::new(Placer::new(ambient.clone()));
-        Self { store, options, usages: Usages::default(), ambient, placer, alarms: Arc::new(NoAlarms) }
+        Self {
+            store,
+            options,
+            usages: Usages::default(),
+            ambient,
+            placer,
+            alarms: Arc::new(NoAlarms),
+            access: Arc::new(OwnerOnly),
+            tokens: PageTokens::new(rand::random()),
+        }
+    }
+
+    /// The same, with another judge of who may see and change which resources than one that lets the owner alone.
+    #[must_use]
+    pub fn with_access(mut self, access: Arc<dyn ResourceAuthorizer>) -> Self {
+        self.access = access;
+        self
     }
 
     /// Where the node protocol puts what nodes measure.
     pub fn usages(&self) -> Usages {
         self.usages.clone()
+    }
+
+    /// The same, with a key for the tokens of pages that outlives a restart, and so do the tokens.
+    #[must_use]
+    pub fn with_page_key(mut self, key: [u8; 32]) -> Self {
+        self.tokens = PageTokens::new(key);
+        self
     }
 
     /// The same, with somebody who keeps alarms.

@@ -27,7 +27,9 @@ impl Revision {
         let (family, revision) = match text.split_once(':') {
             None => (text, None),
             Some((family, number)) => {
-                let number = number.parse::<u32>().ok().filter(|number| *number > 0);
+                // Neither a sign nor leading zeros: a revision has one name.
+                let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+                let number = number.parse::<u32>().ok().filter(|number| is_plain && *number > 0);
                 let invalid = || {
                     Error::client_exception(format!("Invalid revision number. Number: {}", &text[family.len() + 1..]))
                 };
@@ -50,7 +52,9 @@ mod tests {
         let revision = |family: &str, revision| Revision { family: family.to_owned(), revision };
         assert_eq!(Revision::parse("web").unwrap(), revision("web", None));
         assert_eq!(Revision::parse("web:12").unwrap(), revision("web", Some(12)));
-        for text in ["", "web:", "web:0", "web:-1", "web:4294967296", "w b", "web:1:2"] {
+        for text in
+            ["", "web:", "web:0", "web:-1", "web:4294967296", "web:+1", "web:01", "web:1 ", "web:1\n", "w b", "web:1:2"]
+        {
             assert!(Revision::parse(text).is_err(), "{text}");
         }
     }

@@ -3,6 +3,8 @@
 use estiva_model::{AccountId, Arn, Caller, Region};
 use serde::{Deserialize, Serialize};
 
+use crate::name;
+
 /// An account in a region. Nothing of one scope is visible in another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scope {
@@ -33,17 +35,31 @@ impl Scope {
         Arn::new("ecs", &self.region, &self.account, resource).to_string()
     }
 
-    /// The last part of an ECS ARN of this scope whose resource is `kind/…/name`, or `text` itself when it is no ARN.
-    /// `None` for an ARN of another kind, account or region.
+    /// The parts behind `kind/` of an ECS ARN of this scope. `None` for an ARN of another kind, account, region or partition,
+    /// and for one with a part that is no name: an ARN means what it is written for, and nothing else.
+    pub fn parts_of<'a>(&self, kind: &str, text: &'a str) -> Option<Vec<&'a str>> {
+        let parts = text.strip_prefix(&self.arn(kind))?.strip_prefix('/')?;
+        let parts: Vec<&str> = parts.split('/').collect();
+        let is_part = |part: &&str| {
+            // A task definition has its revision behind a colon.
+            let name = if kind == "task-definition" { part.split(':').next().unwrap_or_default() } else { part };
+            name::is_legal(name)
+        };
+        parts.iter().all(is_part).then_some(parts)
+    }
+
+    /// The last part of an ECS ARN of this scope whose resource is `kind/name` or, where a cluster has such resources,
+    /// `kind/cluster/name`; or `text` itself when it is no ARN. `None` for any other ARN.
     pub fn name_in<'a>(&self, kind: &str, text: &'a str) -> Option<&'a str> {
         if !text.starts_with("arn:") {
             return Some(text);
         }
-        let arn: Arn = text.parse().ok()?;
-        let here = arn.service == "ecs" && arn.region == self.region.as_str() && arn.account == self.account.as_str();
-        let resource = arn.resource.strip_prefix(kind)?.strip_prefix('/')?;
-        let name = resource.rsplit('/').next().unwrap_or(resource);
-        here.then(|| &text[text.len() - name.len()..])
+        let is_of_cluster = !matches!(kind, "cluster" | "task-definition" | "capacity-provider");
+        match self.parts_of(kind, text)?.as_slice() {
+            [name] => Some(name),
+            [_, name] if is_of_cluster => Some(name),
+            _ => None,
+        }
     }
 
     /// The cluster that an ECS ARN `kind/cluster/name` names. Short ARNs, `kind/name`, name none.
@@ -55,3 +71,6 @@ impl Scope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,22 @@
-//! What a principal may do.
+//! What a principal may do. Two steps: the edge asks about the action, and a handler about each resource.
+
+use std::sync::Arc;
 
 use estiva_model::{Caller, Principal};
-use estiva_schema::{ApiError, Authorizer};
+use estiva_schema::{ApiError, Authorizer, ResourceAuthorizer, SessionTask, SessionTasks, denied};
 
 use crate::NODE_ROLE;
 
-/// The owner may do everything, a node what nodes need, and a task's role what can do no harm.
-#[derive(Debug, Clone, Copy)]
-pub struct RolePolicies;
+/// The owner may do everything, a node what nodes need, and a session of a task's role what concerns its own task alone.
+/// What is in no list here is denied.
+#[derive(Clone)]
+pub struct RolePolicies {
+    tasks: Arc<dyn SessionTasks>,
+}
 
 /// What AWS's managed policy AmazonEC2ContainerServiceforEC2Role allows, less what concerns ECR and EC2, which do not
 /// exist here yet; `ecs:Poll` and `ecs:StartTelemetrySession` stand for the two sessions.
-const NODE_ACTIONS: [&str; 14] = [
+pub(crate) const NODE_ACTIONS: [&str; 14] = [
     "ecs:CreateCluster",
     "ecs:DeregisterContainerInstance",
     "ecs:DiscoverPollEndpoint",
@@ -28,17 +33,43 @@ const NODE_ACTIONS: [&str; 14] = [
     "sts:GetCallerIdentity",
 ];
 
-/// What a task's role may do until it has policies of its own: see what there is, protect its task, write logs.
-fn is_for_tasks(action: &str) -> bool {
-    const ACTIONS: [&str; 6] = [
-        "ecs:GetTaskProtection",
-        "ecs:UpdateTaskProtection",
-        "logs:CreateLogGroup",
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
-        "sts:GetCallerIdentity",
-    ];
-    ACTIONS.contains(&action) || action.starts_with("ecs:Describe") || action.starts_with("ecs:List")
+/// Whether a resource is one that the session of a task's role reaches.
+type Reach = fn(&SessionTask, &str) -> bool;
+
+/// What a task's role may do until it has policies of its own, and to which resources. An action that is not here is denied;
+/// a handler of one that is here asks [`ResourceAuthorizer`].
+pub(crate) const TASK_ACTIONS: [(&str, Reach); 8] = [
+    ("ecs:DescribeTaskDefinition", |task, resource| resource == task.definition),
+    ("ecs:DescribeTasks", is_own_task),
+    ("ecs:GetTaskProtection", is_own_task),
+    ("ecs:UpdateTaskProtection", is_own_task),
+    ("logs:CreateLogGroup", |task, resource| task.log_groups.iter().any(|group| group == resource)),
+    ("logs:CreateLogStream", is_own_stream),
+    ("logs:PutLogEvents", is_own_stream),
+    // It tells callers who they are, and is about nothing else.
+    ("sts:GetCallerIdentity", |_, _| false),
+];
+
+fn is_own_task(task: &SessionTask, resource: &str) -> bool {
+    resource == task.task
+}
+
+/// A stream of a group that the task's definition names, whose name ends with the task's id: as ECS and FireLens name streams.
+fn is_own_stream(task: &SessionTask, resource: &str) -> bool {
+    let stream = |group: &String| resource.strip_prefix(group.as_str())?.strip_prefix(":log-stream:");
+    let is_own = |stream: &str| {
+        let prefix = stream.strip_suffix(task.id.as_str());
+        let ends_a_word = |prefix: &str| !prefix.ends_with(char::is_alphanumeric);
+        !stream.contains(':') && prefix.is_some_and(ends_a_word)
+    };
+    task.log_groups.iter().filter_map(stream).any(is_own)
+}
+
+impl RolePolicies {
+    /// Over what knows the tasks behind sessions.
+    pub fn new(tasks: Arc<dyn SessionTasks>) -> Self {
+        Self { tasks }
+    }
 }
 
 impl Authorizer for RolePolicies {
@@ -46,40 +77,30 @@ impl Authorizer for RolePolicies {
         let allowed = match &caller.principal {
             Principal::Root => true,
             Principal::AssumedRole { role, .. } if role == NODE_ROLE => NODE_ACTIONS.contains(&action),
-            Principal::AssumedRole { .. } => is_for_tasks(action),
+            Principal::AssumedRole { .. } => reach_of(action).is_some(),
         };
-        if allowed {
-            return Ok(());
-        }
-        let message = format!(
-            "User: {} is not authorized to perform: {action} because no identity-based policy allows the {action} action",
-            caller.arn()
-        );
-        Err(ApiError::new("AccessDeniedException", message, 400))
+        if allowed { Ok(()) } else { Err(denied(caller, action, None)) }
     }
+}
+
+impl ResourceAuthorizer for RolePolicies {
+    fn authorize_on(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), ApiError> {
+        let allowed = match &caller.principal {
+            Principal::Root => true,
+            // Which container instance a node speaks for, ECS knows.
+            Principal::AssumedRole { role, .. } if role == NODE_ROLE => NODE_ACTIONS.contains(&action),
+            Principal::AssumedRole { .. } => {
+                let reach = reach_of(action);
+                reach.is_some_and(|reach| self.tasks.of(caller).is_some_and(|task| reach(&task, resource)))
+            }
+        };
+        if allowed { Ok(()) } else { Err(denied(caller, action, Some(resource))) }
+    }
+}
+
+fn reach_of(action: &str) -> Option<Reach> {
+    TASK_ACTIONS.iter().find(|(name, _)| *name == action).map(|(_, reach)| *reach)
 }
 
 #[cfg(test)]
-mod tests {
-    use estiva_model::{AccountId, Region};
-
-    use super::*;
-
-    fn caller(principal: Principal) -> Caller {
-        Caller { account: AccountId::default(), region: Region::default(), principal, access_key_id: "AKIA".into() }
-    }
-
-    #[test]
-    fn a_node_may_do_what_nodes_need_and_no_more() {
-        let node = caller(Principal::AssumedRole { role: NODE_ROLE.into(), session: "local".into() });
-        assert!(RolePolicies.authorize(&node, "ecs:SubmitTaskStateChange").is_ok());
-        let denied = RolePolicies.authorize(&node, "ecs:RunTask").unwrap_err();
-        assert_eq!(denied.code, "AccessDeniedException");
-        assert!(RolePolicies.authorize(&caller(Principal::Root), "ecs:RunTask").is_ok());
-        let stranger = caller(Principal::AssumedRole { role: "other".into(), session: "x".into() });
-        assert!(RolePolicies.authorize(&stranger, "ecs:DescribeTasks").is_ok());
-        assert!(RolePolicies.authorize(&stranger, "ecs:RunTask").is_err());
-        assert!(RolePolicies.authorize(&stranger, "ecs:ExecuteCommand").is_err());
-        assert!(RolePolicies.authorize(&stranger, "ecs:SubmitTaskStateChange").is_err());
-    }
-}
+mod tests;

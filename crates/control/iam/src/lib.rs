@@ -2,7 +2,7 @@
 //!
 //! Roles with policies of their own do not exist yet. There are three kinds of principals: the account's owner, who may do
 //! everything; a node, which may do what AWS's own policy for container instances allows and no more; and a session of a
-//! task's role, which may look, and write logs.
+//! task's role, which reaches its own task and its own log streams.
 
 mod access_key;
 mod authorize;
@@ -48,6 +48,11 @@ impl Iam {
     /// The installation's own keys, made at the first call.
     pub async fn installation_keys(&self, account: &AccountId) -> Result<InstallationKeys, StoreError> {
         access_key::keys::of_installation(&self.store, account).await
+    }
+
+    /// What the tokens of lists' pages are sealed with; the same after a restart. `None` before there are keys.
+    pub fn page_key(&self) -> Option<[u8; 32]> {
+        session::page_key(&self.store.view())
     }
 
     /// STS, for the edge.

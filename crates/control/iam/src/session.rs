@@ -73,6 +73,11 @@ fn mac(key: &[u8], purpose: &[u8], message: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
+/// A key that follows from the sessions' own, for the tokens of pages.
+pub fn page_key(view: &Snapshot) -> Option<[u8; PROOF_BYTES]> {
+    Some(mac(&key(view)?, b"page tokens", b"")?.finalize().into_bytes().into())
+}
+
 /// The secret half follows from the token: nobody without the key can tell it.
 fn secret(key: &[u8], token: &str) -> Option<Secret> {
     let bytes = Zeroizing::new(mac(key, b"secret", token.as_bytes())?.finalize().into_bytes().to_vec());

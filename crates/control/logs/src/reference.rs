@@ -33,6 +33,11 @@ impl Scope {
         Arn::new("logs", &self.region, &self.account, format!("log-group:{name}")).to_string()
     }
 
+    /// The ARN of a stream.
+    pub(crate) fn stream_arn(&self, group: &str, stream: &str) -> String {
+        format!("{}:log-stream:{stream}", self.group_arn(group))
+    }
+
     /// The group's name out of an identifier: a name, or an ARN of this scope with or without `:*` at its end.
     pub(crate) fn group_name(&self, identifier: &str) -> Result<String, Error> {
         if !identifier.starts_with("arn:") {
@@ -40,7 +45,11 @@ impl Scope {
         }
         let malformed = || invalid(format!("The ARN '{identifier}' is not the ARN of a log group."));
         let arn: Arn = identifier.parse().map_err(|_| malformed())?;
-        let name = arn.resource.strip_prefix("log-group:").filter(|_| arn.service == "logs").ok_or_else(malformed)?;
+        let name = arn
+            .resource
+            .strip_prefix("log-group:")
+            .filter(|_| arn.partition == "aws" && arn.service == "logs")
+            .ok_or_else(malformed)?;
         let name = name.strip_suffix(":*").unwrap_or(name);
         if !is_group_name(name) {
             return Err(malformed());

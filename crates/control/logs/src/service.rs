@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use estiva_api_logs::{Error, Logs, types};
-use estiva_model::Timestamp;
-use estiva_schema::Request;
+use estiva_model::{Caller, Timestamp};
+use estiva_schema::{OwnerOnly, Request, ResourceAuthorizer};
 use estiva_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::error::OpenError;
 use crate::event::storage::{Engine, EngineError, Options};
+use crate::reference::Scope;
 use crate::{error, event, group, stream};
 
 /// Tells the time; tests bring their own.
@@ -32,6 +33,7 @@ pub struct LogsService {
     engine: Arc<Engine>,
     clock: Clock,
     readers: Arc<Semaphore>,
+    access: Arc<dyn ResourceAuthorizer>,
 }
 
 impl LogsService {
@@ -44,7 +46,31 @@ impl LogsService {
     pub fn open_with(store: Store, dir: PathBuf, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::open(dir, options)?);
         warn_of_strangers(&store, &engine)?;
-        Ok(Self { store, engine, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) })
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Ok(Self { store, engine, clock, readers, access: Arc::new(OwnerOnly) })
+    }
+
+    /// The same, with another judge of who may write to which groups and streams than one that lets the owner alone.
+    #[must_use]
+    pub fn with_access(mut self, access: Arc<dyn ResourceAuthorizer>) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Whether the caller may do this to a group, which need not exist.
+    pub(crate) fn authorise_group(&self, caller: &Caller, action: &str, group: &str) -> Result<(), Error> {
+        Ok(self.access.authorize_on(caller, action, &Scope::of(caller).group_arn(group))?)
+    }
+
+    /// Whether the caller may do this to a stream, which need not exist.
+    pub(crate) fn authorise_stream(
+        &self,
+        caller: &Caller,
+        action: &str,
+        group: &str,
+        stream: &str,
+    ) -> Result<(), Error> {
+        Ok(self.access.authorize_on(caller, action, &Scope::of(caller).stream_arn(group, stream))?)
     }
 
     /// Removes events past their retention, hourly, for as long as it is polled. Reads never show them, so nothing but the

@@ -6,6 +6,7 @@
 //!
 //! What is not here: HTTP, signatures, routing (`estiva-wire`) and what an operation does (the service crates).
 
+mod access;
 pub mod check;
 pub mod codec;
 mod debug;
@@ -26,6 +27,7 @@ mod structure;
 #[cfg(test)]
 mod toy;
 
+pub use access::{OwnerOnly, ResourceAuthorizer, SessionTask, SessionTasks, denied};
 pub use debug::show;
 pub use decode::{Decode, DecodeError, Decoder, EntrySink, ItemSink, Presence};
 pub use encode::{Encode, Encoder};

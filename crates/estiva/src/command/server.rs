@@ -8,6 +8,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::Args;
 use estiva_dispatch::{Dispatch, Feeds};
 use estiva_ecs::EcsService;
+use estiva_ecs::task::session::TasksOfSessions;
 use estiva_iam::{Iam, RolePolicies};
 use estiva_logs::LogsService;
 use estiva_model::{AccountId, Ambient, Region};
@@ -103,7 +104,9 @@ async fn serve_until_told(
     let credentials = InstallationCredentials { region: Region::default(), owner: keys.owner, node: keys.node };
     credentials.save(&here.credentials_file())?;
 
+    let policies = Arc::new(RolePolicies::new(Arc::new(TasksOfSessions::new(store.clone()))));
     let logs = LogsService::open(store.clone(), here.server_dir()?.join("logs")).context("cannot open the logs")?;
+    let logs = logs.with_access(policies.clone());
     let ambient = Ambient::system();
     let options = estiva_ecs::Options {
         endpoint: installation.endpoint(),
@@ -111,7 +114,8 @@ async fn serve_until_told(
         healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
         lost_node_after: settings.lost_node_after,
     };
-    let ecs = EcsService::new(store.clone(), options, ambient.clone());
+    let ecs = EcsService::new(store.clone(), options, ambient.clone()).with_access(policies.clone());
+    let ecs = ecs.with_page_key(iam.page_key().context("the installation has no key for page tokens")?);
     let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient })
         .await
         .context("cannot open the node protocol")?;
@@ -121,7 +125,7 @@ async fn serve_until_told(
         warn!(%listen, "SIGNATURES ARE NOT VERIFIED: whoever reaches the endpoint may do everything");
     }
     let verifier = Verifier::new(Arc::new(iam.clone()), verification);
-    let mut edge = Edge::new(verifier, Arc::new(RolePolicies), Limits::default())
+    let mut edge = Edge::new(verifier, policies, Limits::default())
         .allow_origins(settings.allow_origin.clone())
         .service(Arc::new(estiva_api_ecs::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_estiva::Endpoint(Arc::new(ecs.clone()))))

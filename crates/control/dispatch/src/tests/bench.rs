@@ -257,9 +257,13 @@ impl Node {
     }
 
     pub async fn payload(&mut self) -> Payload {
-        match self.next().await {
-            ServerMessage::Payload(payload) => payload,
-            other => panic!("{other:?}"),
+        loop {
+            match self.next().await {
+                ServerMessage::Payload(payload) => return payload,
+                // Of what ended meanwhile.
+                ServerMessage::TaskManifest(_) => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 

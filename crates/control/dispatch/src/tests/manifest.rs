@@ -22,13 +22,33 @@ async fn verified(node: &mut Node, candidates: &[&str]) -> Vec<String> {
     let stop_candidates = candidates.iter().map(candidate).collect();
     let question = TaskStopVerification { message_id: "m".to_owned(), stop_candidates };
     node.say(AgentMessage::TaskStopVerification(question)).await;
-    match node.next().await {
-        ServerMessage::TaskStopVerificationAck(answer) => {
-            assert_eq!(answer.message_id, "m");
-            answer.stop_tasks.into_iter().map(|task| task.task_arn).collect()
+    loop {
+        match node.next().await {
+            ServerMessage::TaskStopVerificationAck(answer) => {
+                assert_eq!(answer.message_id, "m");
+                return answer.stop_tasks.into_iter().map(|task| task.task_arn).collect();
+            }
+            ServerMessage::TaskManifest(_) => {}
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_node_whose_task_was_reported_stopped_is_shown_what_it_is_to_have() {
+    let bench = Bench::with_definition().await;
+    let mut node = bench.join("a").await;
+    let tasks = bench.run(2).await;
+    node.payload().await;
+    for task in &tasks {
+        bench.report("a", task, "RUNNING").await;
+    }
+    // By another than the node: it knows nothing of that, and runs the task.
+    bench.report("a", &tasks[0], "STOPPED").await;
+    let shown = manifest(&mut node).await;
+    let listed: Vec<_> = shown.tasks.iter().map(|task| &task.task_arn).collect();
+    assert_eq!(listed, [&tasks[1]]);
+    assert_eq!(verified(&mut node, &[&tasks[0], &tasks[1]]).await, [tasks[0].clone()]);
 }
 
 #[tokio::test]

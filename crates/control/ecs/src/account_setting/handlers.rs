@@ -57,7 +57,7 @@ pub(crate) fn list(
         return Err(invalid("name must be given with value."));
     }
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let is_effective = input.effective_settings == Some(true);
     let value = |name: api::SettingName| {
         if is_effective {

@@ -72,7 +72,7 @@ pub(crate) fn list(
     if input.attribute_value.is_some() && input.attribute_name.is_none() {
         return Err(invalid("attributeName must be given with attributeValue."));
     }
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let name =
         |attribute: &&InstanceAttribute| input.attribute_name.as_ref().is_none_or(|name| *name == attribute.name);
     let value =

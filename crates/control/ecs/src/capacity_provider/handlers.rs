@@ -129,7 +129,7 @@ pub(crate) fn describe(
     let with_tags = input.include.iter().flatten().any(|field| *field == api::CapacityProviderField::Tags);
     let cluster = input.cluster.as_deref().map(|cluster| cluster::active(&view, &scope, Some(cluster))).transpose()?;
     let is_wanted = |name: &str| cluster.as_ref().is_none_or(|row| row.capacity_providers.iter().any(|it| it == name));
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     if let Some(references) = input.capacity_providers.as_ref().filter(|references| !references.is_empty()) {
         for reference in references {

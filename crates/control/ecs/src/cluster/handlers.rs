@@ -87,7 +87,7 @@ pub(crate) fn list(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let rows = view.scan_from::<ClusterRow>(&scope.key(&[""]), &page.after);
     let rows = rows.filter(|row| row.status == ClusterStatus::Active);
     let (rows, next_token) = page.cut(rows, |row: &Arc<ClusterRow>| row.key());

@@ -93,7 +93,7 @@ pub(crate) fn list(
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
     let filter = input.filter.as_deref().map(selection::parse).transpose()?;
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let rows = |status: &str| {
         view.index_from::<ContainerInstanceRow>(BY_CLUSTER_STATUS, &scope.key(&[&cluster.name, status]), &page.after)
     };

@@ -27,7 +27,8 @@ pub(crate) fn list(
     let found = reference::find(&view, &scope, &cluster.name, &input.service).map_err(translated)?;
     let not_found = || Error::service_not_found_exception(format!("There is no service {}.", input.service));
     let found = found.ok_or_else(not_found)?;
-    let page = Page::new(input.next_token.as_deref(), input.max_results).map_err(translated)?;
+    let page =
+        Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results).map_err(translated)?;
     let rows = view.scan_from::<ServiceEventRow>(&format!("{}/", found.key()), &page.after);
     let (rows, next_token) = page.cut(rows, |row: &Arc<ServiceEventRow>| row.key());
     let event =

@@ -25,7 +25,8 @@ pub(crate) fn list(
     let scope = Scope::of(caller);
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
-    let page = Page::new(input.next_token.as_deref(), input.max_results.or(Some(PAGE_DEFAULT)))?;
+    let page =
+        Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results.or(Some(PAGE_DEFAULT)))?;
     let (index, value) = match input.launch_type {
         Some(kind) => (BY_CLUSTER_LAUNCH_TYPE_STATUS, scope.key(&[&cluster.name, kind.as_str(), "ACTIVE"])),
         None => (BY_CLUSTER_STATUS, scope.key(&[&cluster.name, "ACTIVE"])),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::{Ambient, Arn, hex_id};
+use estiva_model::{Ambient, hex_id};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 use rand::RngExt;
@@ -70,13 +70,8 @@ pub(super) fn opaque(ambient: &Ambient) -> String {
 
 /// The service's key and the last part of an ARN `kind/cluster/service/id`.
 pub(super) fn parse(scope: &Scope, kind: &str, text: &str) -> Option<(String, String)> {
-    let arn: Arn = text.parse().ok()?;
-    let here = arn.service == "ecs" && arn.region == scope.region.as_str() && arn.account == scope.account.as_str();
-    let parts: Vec<&str> = arn.resource.split('/').collect();
-    match parts.as_slice() {
-        [found, cluster, service, id] if here && *found == kind => {
-            Some((scope.key(&[cluster, service]), (*id).to_owned()))
-        }
+    match scope.parts_of(kind, text)?.as_slice() {
+        [cluster, service, id] => Some((scope.key(&[cluster, service]), (*id).to_owned())),
         _ => None,
     }
 }

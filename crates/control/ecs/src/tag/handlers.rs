@@ -2,7 +2,6 @@
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
-use estiva_model::Arn;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
@@ -88,25 +87,24 @@ enum Resource {
 impl Resource {
     fn parse(scope: &Scope, text: &str) -> Result<Self, Error> {
         let illegal = || invalid(format!("Invalid ARN: {text}"));
-        let arn: Arn = text.parse().map_err(|_| illegal())?;
-        if arn.service != "ecs" || arn.region != scope.region.as_str() || arn.account != scope.account.as_str() {
-            return Err(illegal());
-        }
-        let parts: Vec<&str> = arn.resource.split('/').collect();
-        Ok(match parts.as_slice() {
-            ["capacity-provider", name] => Self::CapacityProvider(scope.key(&[name])),
-            ["service", cluster, name] => Self::Service(scope.key(&[cluster, name])),
-            ["cluster", name] => Self::Cluster(scope.key(&[name])),
-            ["task", cluster, id] => Self::Task(scope.key(&[cluster, id])),
-            ["container-instance", cluster, id] => Self::ContainerInstance(scope.key(&[cluster, id])),
-            ["task-definition", name] => match Revision::parse(name)? {
+        let parts = |kind: &str| scope.parts_of(kind, text);
+        let one = |kind: &str| parts(kind).filter(|parts| parts.len() == 1);
+        let two = |kind: &str| parts(kind).filter(|parts| parts.len() == 2).map(|parts| scope.key(&parts));
+        if let Some(name) = one("task-definition") {
+            return match Revision::parse(name[0])? {
                 Revision { family, revision: Some(revision) } => {
-                    Self::TaskDefinition(revision_key(scope, &family, revision))
+                    Ok(Self::TaskDefinition(revision_key(scope, &family, revision)))
                 }
-                Revision { .. } => return Err(illegal()),
-            },
-            _ => return Err(illegal()),
-        })
+                Revision { .. } => Err(illegal()),
+            };
+        }
+        one("capacity-provider")
+            .map(|name| Self::CapacityProvider(scope.key(&name)))
+            .or_else(|| one("cluster").map(|name| Self::Cluster(scope.key(&name))))
+            .or_else(|| two("service").map(Self::Service))
+            .or_else(|| two("task").map(Self::Task))
+            .or_else(|| two("container-instance").map(Self::ContainerInstance))
+            .ok_or_else(illegal)
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn describe(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
+    reference::authorise(service, caller, "ecs:DescribeTasks", input.cluster.as_deref(), &input.tasks)?;
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
     match input.tasks.len() {
         0 => return Err(invalid("Tasks cannot be empty.")),
@@ -47,8 +48,7 @@ pub(crate) fn describe(
             tasks.push(to_api(&view, &row, with_tags));
             continue;
         }
-        let arn = scope.arn(format!("task/{}/{}", cluster.name, reference::id(&scope, text)?));
-        failures.push(missing(arn));
+        failures.push(missing(reference::arn(&scope, &cluster.name, reference::id(&scope, text)?)));
     }
     Ok(api::DescribeTasksResponse { tasks: Some(tasks), failures: Some(failures) })
 }

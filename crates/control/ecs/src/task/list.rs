@@ -28,7 +28,7 @@ pub(crate) fn list(
     let scope = Scope::of(caller);
     let view = ecs.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(ecs.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let group = match &input.service_name {
         None => None,
         Some(name) => {

@@ -19,6 +19,7 @@ pub(crate) mod reference;
 pub mod report;
 pub mod retention;
 pub mod run;
+pub mod session;
 pub mod start;
 pub mod stop;
 pub(crate) mod strategy;

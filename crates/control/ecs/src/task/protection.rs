@@ -56,6 +56,7 @@ pub(crate) async fn update(
     if !EXPIRES_IN_MINUTES.contains(&minutes) {
         return Err(invalid("expiresInMinutes: must be from 1 to 2880."));
     }
+    reference::authorise(service, &caller, "ecs:UpdateTaskProtection", Some(&input.cluster), &input.tasks)?;
     let lasting = Duration::from_secs(u64::try_from(minutes).unwrap_or(1) * 60);
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, Some(&input.cluster))?;
@@ -89,8 +90,9 @@ pub(crate) fn get(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let cluster = cluster::active(&view, &scope, Some(&input.cluster))?;
     let tasks = input.tasks.as_deref().unwrap_or_default();
+    reference::authorise(service, caller, "ecs:GetTaskProtection", Some(&input.cluster), tasks)?;
+    let cluster = cluster::active(&view, &scope, Some(&input.cluster))?;
     if !(1..=TASKS_MAX).contains(&tasks.len()) {
         return Err(invalid(format!("tasks: 1 to {TASKS_MAX} tasks must be given.")));
     }
@@ -128,7 +130,7 @@ fn shown(view: &Snapshot, row: &TaskRow, now: Timestamp) -> api::ProtectedTask {
 }
 
 fn missing(scope: &Scope, cluster: &str, text: &str) -> Result<api::Failure, Error> {
-    let arn = scope.arn(format!("task/{cluster}/{}", reference::id(scope, text)?));
+    let arn = reference::arn(scope, cluster, reference::id(scope, text)?);
     Ok(explained(arn, "MISSING", "The task was not found."))
 }
 

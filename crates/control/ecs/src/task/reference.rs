@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use estiva_api_ecs::Error;
+use estiva_model::Caller;
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_store::{Row, Snapshot};
 
 use super::table::{TaskRow, TaskStatusRow, key};
+use crate::EcsService;
 use crate::cluster;
 use crate::error::invalid;
 use crate::scope::Scope;
@@ -21,6 +23,37 @@ pub(crate) fn find(
     let id = id(scope, reference)?;
     cluster::check_same(cluster, reference)?;
     Ok(view.get::<TaskRow>(&key(scope, cluster, id)))
+}
+
+/// Whether the caller may do this to all of the tasks that the references mean, whether or not there are any.
+pub(super) fn authorise(
+    service: &EcsService,
+    caller: &Caller,
+    action: &str,
+    cluster: Option<&str>,
+    references: &[String],
+) -> Result<(), Error> {
+    let scope = Scope::of(caller);
+    let cluster = cluster::name_of(&scope, cluster).ok();
+    let resource = |reference: &String| {
+        let (cluster, id) = (cluster?, id(&scope, reference).ok()?);
+        cluster::check_same(cluster, reference).ok()?;
+        Some(arn(&scope, cluster, id))
+    };
+    for reference in references {
+        // Of one that is malformed the owner is told so; nobody else reaches it.
+        let resource = resource(reference).unwrap_or_else(|| reference.clone());
+        service.access.authorize_on(caller, action, &resource)?;
+    }
+    if references.is_empty() {
+        service.access.authorize_on(caller, action, &arn(&scope, cluster.unwrap_or_default(), "*"))?;
+    }
+    Ok(())
+}
+
+/// The ARN of the task, whether or not there is one.
+pub(super) fn arn(scope: &Scope, cluster: &str, id: &str) -> String {
+    scope.arn(format!("task/{cluster}/{id}"))
 }
 
 /// The id in an id or ARN.

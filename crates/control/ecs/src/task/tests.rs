@@ -9,4 +9,5 @@ mod oblivion;
 mod placements;
 mod protection;
 mod reports;
+mod sessions;
 mod tokens;

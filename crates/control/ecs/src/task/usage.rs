@@ -146,7 +146,9 @@ pub(crate) fn list(
         return Err(Error::invalid_parameter_exception(format!("maxResults: must be from 1 to {PAGE_MAX}")));
     }
     let prefix = scope.key(&[&cluster.name, ""]);
-    let after = input.next_token.as_ref().map(|id| format!("{prefix}{id}"));
+    let tokens = service.tokens.of(request);
+    let opened = input.next_token.as_deref().map(|token| tokens.open(token).ok_or("Invalid token")).transpose();
+    let after = opened.map_err(Error::invalid_parameter_exception)?.map(|id| format!("{prefix}{id}"));
     let now = service.ambient.now().as_millis();
     let state = service.usages.lock();
     let of_cluster = state.tasks.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
@@ -157,6 +159,6 @@ pub(crate) fn list(
     let last = page.last().map(|(key, _)| key.trim_start_matches(&prefix).to_owned());
     Ok(api::ListTaskUsageResponse {
         tasks: Some(page.into_iter().filter_map(|(_, task)| task.newest()).collect()),
-        next_token: last.filter(|_| more),
+        next_token: last.filter(|_| more).map(|id| tokens.seal(&id)),
     })
 }

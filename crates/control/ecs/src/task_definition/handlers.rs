@@ -31,7 +31,12 @@ pub(crate) fn describe(
 ) -> Result<api::DescribeTaskDefinitionResponse, Error> {
     let Request { input, caller, .. } = request;
     let view = service.store.view();
-    let row = find(&view, &Scope::of(caller), &input.task_definition)?.ok_or_else(unknown)?;
+    let scope = Scope::of(caller);
+    let row = find(&view, &scope, &input.task_definition)?;
+    let named = || scope.name_in("task-definition", &input.task_definition).unwrap_or_default();
+    let resource = row.as_ref().map_or_else(|| scope.arn(format!("task-definition/{}", named())), |row| row.arn());
+    service.access.authorize_on(caller, "ecs:DescribeTaskDefinition", &resource)?;
+    let row = row.ok_or_else(unknown)?;
     let with_tags = input.include.iter().flatten().any(|field| *field == api::TaskDefinitionField::Tags);
     let tags = if with_tags { row.tags.to_api() } else { Vec::new() };
     Ok(api::DescribeTaskDefinitionResponse { task_definition: Some(to_api(&row)), tags: Some(tags) })
@@ -135,7 +140,7 @@ pub(crate) fn list(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let status = match input.status.map(api::TaskDefinitionStatus::as_str) {
         Some("INACTIVE") => TaskDefinitionStatus::Inactive,
         Some("DELETE_IN_PROGRESS") => TaskDefinitionStatus::DeleteInProgress,
@@ -165,7 +170,7 @@ pub(crate) fn list_families(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    let page = Page::new(input.next_token.as_deref(), input.max_results)?;
+    let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let prefix = input.family_prefix.as_deref().unwrap_or_default();
     if !prefix.is_empty() && !name::is_legal(prefix) {
         return Err(invalid(format!("Invalid familyPrefix: {prefix}")));

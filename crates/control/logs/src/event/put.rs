@@ -37,6 +37,7 @@ pub(crate) async fn put(
     request: Request<PutLogEventsRequest>,
 ) -> Result<PutLogEventsResponse, Error> {
     let Request { input, caller, .. } = request;
+    service.authorise_stream(&caller, "logs:PutLogEvents", &input.log_group_name, &input.log_stream_name)?;
     let view = service.store.view();
     let group = group::find(&view, &Scope::of(&caller), &input.log_group_name)?;
     let stream = stream::find(&view, group.id(), &input.log_stream_name)?;

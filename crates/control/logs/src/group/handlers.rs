@@ -28,6 +28,7 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogGrou
     if !is_group_name(&input.log_group_name) {
         return Err(illegal(&input.log_group_name, "logGroupName", "[\\.\\-_/#A-Za-z0-9]+"));
     }
+    service.authorise_group(&caller, "logs:CreateLogGroup", &input.log_group_name)?;
     if input.kms_key_id.is_some() {
         let message = "Estiva does not implement log groups encrypted with a key of KMS yet.";
         return Err(Error::Other(ApiError::new("NotImplemented", message, 501)));

@@ -17,6 +17,7 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogStre
     if !is_stream_name(&input.log_stream_name) {
         return Err(illegal(&input.log_stream_name, "logStreamName", "[^:*]*"));
     }
+    service.authorise_stream(&caller, "logs:CreateLogStream", &input.log_group_name, &input.log_stream_name)?;
     let (scope, now) = (Scope::of(&caller), service.now());
     let created = service.store.update(|tx| {
         let group = group::find(tx, &scope, &input.log_group_name)?;

@@ -73,8 +73,13 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// Whether a signing name is one of S3's, which signs in its own way.
+pub(super) fn is_s3(service: &str) -> bool {
+    matches!(service, "s3" | "s3express" | "s3-outposts")
+}
+
 fn push_path(out: &mut Vec<u8>, path: &str, service: &str) {
-    if matches!(service, "s3" | "s3express" | "s3-outposts") {
+    if is_s3(service) {
         let path = if path.is_empty() { "/" } else { path };
         encode::push_path(out, encode::decoded(path.as_bytes()));
         return;

@@ -6,7 +6,7 @@ use estiva_model::Timestamp;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, InvalidHeaderValue};
 use http::{Method, Uri};
 
-use super::canonical::{CanonicalParts, ScopeParts, canonical_request, sha256_hex, string_to_sign};
+use super::canonical::{CanonicalParts, ScopeParts, canonical_request, is_s3, sha256_hex, string_to_sign};
 use super::credential::SigningCredentials;
 use super::key::SigningKey;
 use super::{ALGORITHM, AMZ_DATE, SECURITY_TOKEN, TERMINATOR, UNSIGNED_PAYLOAD, date, encode};
@@ -102,7 +102,7 @@ pub fn presign(
     let uri: Uri = target.parse().map_err(http::Error::from)?;
     let mut headers = HeaderMap::new();
     headers.insert(HOST, HeaderValue::from_str(how.host)?);
-    let payload_hash = if signable.service == "s3" { UNSIGNED_PAYLOAD.to_owned() } else { sha256_hex(signable.body) };
+    let payload_hash = if is_s3(signable.service) { UNSIGNED_PAYLOAD.to_owned() } else { sha256_hex(signable.body) };
     let canonical = canonical_request(&signable.canonical(&uri, &headers, &["host"]), &payload_hash);
     let signature = SigningKey::derive(&credentials.secret, scope).sign(&string_to_sign(scope, &timestamp, &canonical));
     Ok(format!("{target}&X-Amz-Signature={signature}"))

@@ -13,7 +13,7 @@ use http::request::Parts;
 use subtle::ConstantTimeEq;
 
 use super::authorization::Presented;
-use super::canonical::{CanonicalParts, canonical_request, sha256_hex, string_to_sign};
+use super::canonical::{CanonicalParts, canonical_request, is_s3, sha256_hex, string_to_sign};
 use super::credential::{Credential, CredentialSource};
 use super::error::{AuthError, AuthErrorKind};
 use super::key::{KeyCache, SigningKey};
@@ -259,11 +259,13 @@ fn check_session(presented: &Presented<'_>, credential: &Credential, now: Timest
     Ok(())
 }
 
-/// The payload's hash as the head names it; `None` when the signature covers the body's own.
+/// The payload's hash as the head names it; `None` when the signature covers the body's own. S3 alone lets a client leave the
+/// payload out of its signature: any other service of AWS's computes the hash itself, and so a request that was signed without
+/// its payload does not match.
 fn declared_hash<'a>(presented: &Presented<'_>, headers: &'a HeaderMap) -> Result<Option<&'a str>, AuthError> {
+    let is_s3 = is_s3(presented.scope().service);
     let Some(value) = headers.get(CONTENT_SHA256) else {
-        let presigned_s3 = presented.expires.is_some() && presented.scope().service == "s3";
-        return Ok(presigned_s3.then_some(UNSIGNED_PAYLOAD));
+        return Ok((is_s3 && presented.expires.is_some()).then_some(UNSIGNED_PAYLOAD));
     };
     let text = value.to_str().unwrap_or_default().trim();
     if text.starts_with("STREAMING-") {
@@ -271,7 +273,10 @@ fn declared_hash<'a>(presented: &Presented<'_>, headers: &'a HeaderMap) -> Resul
         return Err(AuthError::new(AuthErrorKind::Unsupported, message));
     }
     let is_hash = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hash || text == UNSIGNED_PAYLOAD {
+    if text == UNSIGNED_PAYLOAD {
+        return Ok(is_s3.then_some(text));
+    }
+    if is_hash {
         return Ok(Some(text));
     }
     Err(AuthError::incomplete(format!(

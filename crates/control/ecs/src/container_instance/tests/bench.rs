@@ -41,6 +41,11 @@ pub(crate) fn node(name: &str) -> Caller {
     caller(Principal::AssumedRole { role: "estiva-node".to_owned(), session: name.to_owned() })
 }
 
+/// A session of a task's role.
+pub(crate) fn session(role: &str, session: &str) -> Caller {
+    caller(Principal::AssumedRole { role: role.to_owned(), session: session.to_owned() })
+}
+
 fn caller(principal: Principal) -> Caller {
     Caller {
         account: AccountId::parse("000000000000").unwrap(),

@@ -64,7 +64,8 @@ pub(crate) fn list(
     let cluster = cluster::active(&view, &scope, Some(&cluster))?;
     let found = reference::find(&view, &scope, &cluster.name, name)?;
     let found = found.ok_or_else(|| Error::service_not_found_exception("Service not found."))?;
-    let page = Page::new(input.next_token.as_deref(), input.max_results.or(Some(PAGE_DEFAULT)))?;
+    let page =
+        Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results.or(Some(PAGE_DEFAULT)))?;
     let statuses = input.status.as_deref().unwrap_or_default();
     let is_within = |row: &Arc<ServiceDeploymentRow>| {
         let range = input.created_at.as_ref();

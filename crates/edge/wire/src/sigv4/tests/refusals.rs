@@ -1,6 +1,8 @@
 //! What is refused, and in which words.
 
 use super::*;
+use crate::sigv4::canonical::{CanonicalParts, ScopeParts, canonical_request, string_to_sign};
+use crate::sigv4::key::SigningKey;
 use crate::sigv4::{AuthErrorKind, Dialect};
 use http::HeaderValue;
 
@@ -175,6 +177,80 @@ fn the_declared_payload_hash_must_be_the_bodys() {
         let outcome = verify(&verifier(None), &parts, body.as_bytes(), at(NOW));
         assert_eq!(outcome.err().map(|error| error.kind), kind, "{declared} {body}");
     }
+}
+
+/// Signed with `payload` in the place of the payload's hash, by header or presigned.
+fn signed_over(service: &str, payload: &str, presigned: bool) -> Parts {
+    let scope = ScopeParts { date: &NOW[..8], region: "us-east-1", service };
+    let credential = format!("{KEY}/{}/us-east-1/{service}/aws4_request", &NOW[..8]);
+    let mut parts = parts("POST", "/", &[("Host".to_owned(), "h".to_owned())]);
+    let mut signed_headers = vec!["host"];
+    if presigned {
+        let query = format!(
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={NOW}&X-Amz-Expires=60&X-Amz-SignedHeaders=host",
+            credential.replace('/', "%2F")
+        );
+        parts.uri = format!("/?{query}").parse().unwrap();
+    } else {
+        parts.headers.insert("x-amz-date", HeaderValue::from_static(NOW));
+        parts.headers.insert("x-amz-content-sha256", HeaderValue::from_str(payload).unwrap());
+        signed_headers.extend(["x-amz-content-sha256", "x-amz-date"]);
+    }
+    let covered = CanonicalParts {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        signed_headers: &signed_headers,
+        service,
+    };
+    let to_sign = string_to_sign(scope, NOW, &canonical_request(&covered, payload));
+    let signature = SigningKey::derive(&Secret::new(SECRET), scope).sign(&to_sign);
+    if presigned {
+        parts.uri = format!("{}&X-Amz-Signature={signature}", parts.uri).parse().unwrap();
+    } else {
+        let names = signed_headers.join(";");
+        let value = format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}");
+        parts.headers.insert("authorization", HeaderValue::try_from(value).unwrap());
+    }
+    parts
+}
+
+#[test]
+fn a_payload_may_be_left_unsigned_for_s3_alone() {
+    for (service, accepted) in [
+        ("s3", true),
+        ("s3express", true),
+        ("ecs", false),
+        ("estiva", false),
+        ("logs", false),
+        ("sts", false),
+        ("secretsmanager", false),
+        ("S3", false),
+        ("s3-", false),
+    ] {
+        for presigned in [false, true] {
+            for body in ["", "{}", r#"{"cluster":"default"}"#] {
+                let parts = signed_over(service, "UNSIGNED-PAYLOAD", presigned);
+                let outcome = verify(&verifier(None), &parts, body.as_bytes(), at(NOW));
+                let kind = outcome.err().map(|error| error.kind);
+                assert_eq!(kind, (!accepted).then_some(AuthErrorKind::Mismatch), "{service} {presigned} {body:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unsigned_payload_by_another_spelling_is_refused() {
+    for service in ["s3", "ecs"] {
+        for payload in ["unsigned-payload", "UNSIGNED-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", ""] {
+            let parts = signed_over(service, payload, false);
+            assert!(verify(&verifier(None), &parts, b"{}", at(NOW)).is_err(), "{service} {payload}");
+        }
+    }
+    // Two such headers are not two chances.
+    let mut parts = signed_over("ecs", &crate::sigv4::canonical::sha256_hex(b"{}"), false);
+    parts.headers.append("x-amz-content-sha256", HeaderValue::from_static("UNSIGNED-PAYLOAD"));
+    assert!(verify(&verifier(None), &parts, b"{}", at(NOW)).is_err());
 }
 
 #[test]
