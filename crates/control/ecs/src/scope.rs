@@ -40,10 +40,9 @@ impl Scope {
     pub fn parts_of<'a>(&self, kind: &str, text: &'a str) -> Option<Vec<&'a str>> {
         let parts = text.strip_prefix(&self.arn(kind))?.strip_prefix('/')?;
         let parts: Vec<&str> = parts.split('/').collect();
-        let is_part = |part: &&str| {
-            // A task definition has its revision behind a colon.
-            let name = if kind == "task-definition" { part.split(':').next().unwrap_or_default() } else { part };
-            name::is_legal(name)
+        let is_part = |part: &&str| match part.split_once(':').filter(|_| kind == "task-definition") {
+            Some((family, revision)) => name::is_legal(family) && revision.bytes().all(|byte| byte.is_ascii_digit()),
+            None => name::is_legal(part),
         };
         parts.iter().all(is_part).then_some(parts)
     }
