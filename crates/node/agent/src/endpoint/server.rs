@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estiva_network::{HostService, Protocol};
+use estiva_network::{Audience, HostService, Protocol};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -44,12 +44,12 @@ impl Endpoint {
         let port = listener.local_addr().map_err(AgentError::io(&file))?.port();
         fs::write(&file, format!("{port}\n")).map_err(AgentError::io(&file))?;
         let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        let tcp = |address, target| HostService { protocol: Protocol::Tcp, address, target };
-        host.network.offer(tcp(SocketAddrV4::new(TASK_ADDRESS, 80), local)).await?;
+        let tcp = |address, target, audience| HostService { protocol: Protocol::Tcp, address, target, audience };
+        host.network.offer(tcp(SocketAddrV4::new(TASK_ADDRESS, 80), local, Audience::All)).await?;
         let apis = match loopback(server) {
             Some(target) => {
                 let address = SocketAddrV4::new(TASK_ADDRESS, target.port());
-                host.network.offer(tcp(address, target)).await?;
+                host.network.offer(tcp(address, target, Audience::Clients)).await?;
                 Some((format!("http://{address}"), server.to_owned()))
             }
             None => Some((server.to_owned(), server.to_owned())),
