@@ -100,7 +100,10 @@ impl Admission {
             connections.evict_from(heaviest);
         }
         let id = connections.tick();
-        connections.insert(id, Connection { owner: Owner::Address(from), active_at: id, requests: 0, evicted: Arc::clone(&evicted) });
+        connections.insert(
+            id,
+            Connection { owner: Owner::Address(from), active_at: id, requests: 0, evicted: Arc::clone(&evicted) },
+        );
         drop(connections);
         Place { standing: Standing { admission: self.clone(), id }, evicted }
     }

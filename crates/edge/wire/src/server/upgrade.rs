@@ -1,6 +1,8 @@
 //! WebSockets: the node protocol's connections. This module does the handshake; who handles the frames gets the bare
 //! stream and the verified caller.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use estiva_model::Caller;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -56,8 +58,11 @@ pub trait UpgradeHandler: Send + Sync {
 /// Serves WebSockets of one path whose requests are not signed: whoever comes proves itself by what it sends first.
 #[async_trait]
 pub trait TokenUpgradeHandler: Send + Sync {
-    /// Speaks over the connection until it ends. `path` is the request's. Dropped when the server stops.
-    async fn serve(&self, path: String, io: UpgradedIo);
+    /// Whether what is asked for exists at all; asked before the answer is sent. `path` is the request's.
+    fn admit(&self, path: &str) -> Result<(), Refusal>;
+
+    /// Speaks over the connection until it ends. Dropped when the server stops.
+    async fn serve(&self, path: String, from: IpAddr, io: UpgradedIo);
 }
 
 /// A WebSocket handshake as RFC 6455, section 4.2.1 wants it.

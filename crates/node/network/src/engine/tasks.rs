@@ -64,7 +64,13 @@ impl Engine {
             Demand::Bridge(mappings) => {
                 let bindings = state.ports.reserve(mappings)?;
                 match state.pool.take() {
-                    Ok(ip) => Record { mode: Mode::Bridge, endpoint: Some((ip, Mac::of(ip))), bindings, ready: false, client: false },
+                    Ok(ip) => Record {
+                        mode: Mode::Bridge,
+                        endpoint: Some((ip, Mac::of(ip))),
+                        bindings,
+                        ready: false,
+                        client: false,
+                    },
                     Err(error) => {
                         state.ports.release(&bindings);
                         return Err(error);
@@ -74,9 +80,17 @@ impl Engine {
             Demand::Awsvpc(eni) => {
                 self.check_eni(eni)?;
                 state.pool.take_eni(eni.ip)?;
-                Record { mode: Mode::Awsvpc, endpoint: Some((eni.ip, eni.mac)), bindings: Vec::new(), ready: false, client: false }
+                Record {
+                    mode: Mode::Awsvpc,
+                    endpoint: Some((eni.ip, eni.mac)),
+                    bindings: Vec::new(),
+                    ready: false,
+                    client: false,
+                }
             }
-            Demand::None => Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false, client: false },
+            Demand::None => {
+                Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false, client: false }
+            }
         };
         state.tasks.insert(id.to_owned(), record.clone());
         Ok(record)
