@@ -47,6 +47,12 @@ pub(crate) fn refused(message: &str) -> Refusal {
     refusal("AccessDeniedException", message)
 }
 
+/// There is no session that the caller could open.
+pub(crate) fn no_session() -> Refusal {
+    let body = json!({ "message": "There is no such session, or it is open already." }).to_string();
+    Refusal { status: StatusCode::NOT_FOUND, body }
+}
+
 /// There is no room for one more session.
 pub(crate) fn too_many() -> Refusal {
     let body = json!({ "ServerException": "There are too many sessions." }).to_string();

@@ -24,6 +24,11 @@ use table::ExecSessionRow;
 /// How long a token opens its session.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
+/// Whether a caller may still open the session at the time `now`, if it has the token.
+pub fn awaits_its_caller(view: &Snapshot, id: &str, now: Timestamp) -> bool {
+    view.get::<ExecSessionRow>(id).is_some_and(|row| !row.opened && now.since(row.created_at) < TOKEN_LIFE)
+}
+
 /// The session that the token opens at the time `now`, unless it was opened before; from now on it is.
 ///
 /// # Errors
@@ -37,8 +42,7 @@ pub async fn redeem(
     let hash = hash(token);
     let opens = |view: &Snapshot| {
         let row = view.get::<ExecSessionRow>(id)?;
-        let fresh = now.since(row.created_at) < TOKEN_LIFE;
-        (fresh && !row.opened && row.token_sha256 == hash).then_some(row)
+        (awaits_its_caller(view, id, now) && row.token_sha256 == hash).then_some(row)
     };
     if opens(&store.view()).is_none() {
         return Ok(None);
