@@ -47,9 +47,9 @@ pub(crate) fn refused(message: &str) -> Refusal {
     refusal("AccessDeniedException", message)
 }
 
-/// There is no session that the caller could open.
+/// There is no such session with a program.
 pub(crate) fn no_session() -> Refusal {
-    let body = json!({ "message": "There is no such session, or it is open already." }).to_string();
+    let body = json!({ "message": "There is no such session." }).to_string();
     Refusal { status: StatusCode::NOT_FOUND, body }
 }
 

@@ -2,7 +2,6 @@
 //! session protocol of AWS's Session Manager plugin; the server looks at the first frame alone, which has the token.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use estiva_ecs::exec_session::{self, table::ExecSessionRow};
 use estiva_model::Principal;
 use estiva_session_protocol::FRAME_BYTES_MAX;
 use estiva_session_protocol::payload::{self, OpenDataChannel};
-use estiva_wire::server::{Admission, Refusal, Shares, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo};
+use estiva_wire::server::{
+    Admission, Refusal, Shares, Source, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
@@ -35,8 +36,8 @@ const MEETING_WAIT: Duration = Duration::from_secs(60);
 const SEND_WAIT: Duration = Duration::from_secs(60);
 /// Callers' connections at one time that have shown their token.
 const CALLERS_MAX: usize = 1000;
-/// Those that have not: they have their own, small pool, and only who comes last is sure of a place in it.
-const STRANGERS: Shares = Shares { address: 8, unproven: 64, holder: 0 };
+/// Those that have not have a pool of their own, a small part of it for each session: who knows of one harms no other.
+const STRANGERS: Shares = Shares { source: 4, unproven: 256, holder: 0 };
 
 type Socket = WebSocketStream<UpgradedIo>;
 
@@ -140,13 +141,12 @@ pub(crate) struct CallerEnd(pub Arc<Sessions>);
 impl TokenUpgradeHandler for CallerEnd {
     /// No session is there for ids of another shape, and none that a stranger could guess.
     fn admit(&self, path: &str) -> Result<(), Refusal> {
-        let is_awaited =
-            exec_session::awaits_its_caller(&self.0.store.view(), session_of(path), self.0.feeds.ambient.now());
-        is_awaited.then_some(()).ok_or_else(admission::no_session)
+        let exists = exec_session::exists(&self.0.store.view(), session_of(path));
+        exists.then_some(()).ok_or_else(admission::no_session)
     }
 
-    async fn serve(&self, path: String, from: IpAddr, io: UpgradedIo) {
-        let place = self.0.exchange.strangers.enter(from);
+    async fn serve(&self, path: String, io: UpgradedIo) {
+        let place = self.0.exchange.strangers.enter(Source::Subject(session_of(&path).to_owned()));
         let mut socket = socket(io).await;
         let id = session_of(&path);
         let first = tokio::select! {

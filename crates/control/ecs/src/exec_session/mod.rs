@@ -24,9 +24,9 @@ use table::ExecSessionRow;
 /// How long a token opens its session.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
-/// Whether a caller may still open the session at the time `now`, if it has the token.
-pub fn awaits_its_caller(view: &Snapshot, id: &str, now: Timestamp) -> bool {
-    view.get::<ExecSessionRow>(id).is_some_and(|row| !row.opened && now.since(row.created_at) < TOKEN_LIFE)
+/// Whether there is such a session.
+pub fn exists(view: &Snapshot, id: &str) -> bool {
+    view.get::<ExecSessionRow>(id).is_some()
 }
 
 /// The session that the token opens at the time `now`, unless it was opened before; from now on it is.
@@ -42,7 +42,8 @@ pub async fn redeem(
     let hash = hash(token);
     let opens = |view: &Snapshot| {
         let row = view.get::<ExecSessionRow>(id)?;
-        (awaits_its_caller(view, id, now) && row.token_sha256 == hash).then_some(row)
+        let fresh = now.since(row.created_at) < TOKEN_LIFE;
+        (fresh && !row.opened && row.token_sha256 == hash).then_some(row)
     };
     if opens(&store.view()).is_none() {
         return Ok(None);

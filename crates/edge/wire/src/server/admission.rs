@@ -1,12 +1,12 @@
 //! Who may keep a connection: a share for each source, so that a source that opens many takes nothing from others.
 //!
-//! A connection is unproven until a request on it shows who sends it. Unproven connections count for the address that they
-//! come from, proven ones for their holder, such as a task's role. When a share is used up, its own least recently active
-//! connection is closed; when all unproven connections together are too many, that of the address that has most of them. A
+//! A connection is unproven until a request on it shows who sends it. Unproven connections count for their source, which is
+//! the address that they come from, proven ones for their holder, such as a task's role. When a share is used up, its own least recently active
+//! connection is closed; when all unproven connections together are too many, that of the source that has most of them. A
 //! client that asks at once so gets in however many connections others hold open.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -14,13 +14,35 @@ use tokio::sync::Notify;
 /// How many connections may be open at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Shares {
-    /// Unproven ones of one address. The machine's own address, behind which are its owner and the tasks with its network, may
+    /// Unproven ones of one source. The machine's own address, behind which are its owner and the tasks with its network, may
     /// use the whole pool.
-    pub address: usize,
-    /// Unproven ones of all addresses together.
+    pub source: usize,
+    /// Unproven ones of all sources together.
     pub unproven: usize,
     /// Proven ones of one holder whose share is bounded.
     pub holder: usize,
+}
+
+/// What an unproven connection counts for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Where it comes from.
+    Address(IpAddr),
+    /// What it is for, where that says more than an address.
+    Subject(String),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address.to_canonical())
+    }
+}
+
+impl Source {
+    fn is_this_machine(&self) -> bool {
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        matches!(self, Self::Address(address) if addresses.contains(address))
+    }
 }
 
 /// The connections of one listener.
@@ -42,7 +64,7 @@ struct Connections {
     now: u64,
     by_id: HashMap<u64, Connection>,
     unproven: usize,
-    addresses: BTreeMap<IpAddr, Group>,
+    sources: BTreeMap<Source, Group>,
     holders: BTreeMap<String, Group>,
 }
 
@@ -57,7 +79,7 @@ struct Connection {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owner {
-    Address(IpAddr),
+    Source(Source),
     Holder(String),
 }
 
@@ -85,25 +107,24 @@ impl Admission {
         Self(Arc::new(Shared { shares, connections: Mutex::default() }))
     }
 
-    /// A place for a new connection from this address. Another one may be told to leave for it.
-    pub fn enter(&self, from: IpAddr) -> Place {
-        let from = from.to_canonical();
-        let Shares { address, unproven, .. } = self.0.shares;
+    /// A place for a new connection. Another one may be told to leave for it.
+    pub fn enter(&self, source: impl Into<Source>) -> Place {
+        let from = source.into();
+        let Shares { source, unproven, .. } = self.0.shares;
         let evicted = Arc::new(Notify::new());
         let mut connections = self.lock();
-        let share = if is_this_machine(from) { unproven } else { address };
-        if connections.addresses.get(&from).is_some_and(|group| group.len() >= share) {
-            connections.evict_from(from);
+        let share = if from.is_this_machine() { unproven } else { source };
+        if connections.sources.get(&from).is_some_and(|group| group.len() >= share) {
+            connections.evict_from(&from);
         } else if connections.unproven >= unproven
             && let Some(heaviest) = connections.heaviest()
         {
-            connections.evict_from(heaviest);
+            connections.evict_from(&heaviest);
         }
         let id = connections.tick();
-        connections.insert(
-            id,
-            Connection { owner: Owner::Address(from), active_at: id, requests: 0, evicted: Arc::clone(&evicted) },
-        );
+        let connection =
+            Connection { owner: Owner::Source(from), active_at: id, requests: 0, evicted: Arc::clone(&evicted) };
+        connections.insert(id, connection);
         drop(connections);
         Place { standing: Standing { admission: self.clone(), id }, evicted }
     }
@@ -122,13 +143,13 @@ impl Connections {
 
     fn group(&mut self, owner: &Owner) -> &mut Group {
         match owner {
-            Owner::Address(address) => self.addresses.entry(*address).or_default(),
+            Owner::Source(source) => self.sources.entry(source.clone()).or_default(),
             Owner::Holder(holder) => self.holders.entry(holder.clone()).or_default(),
         }
     }
 
     fn insert(&mut self, id: u64, connection: Connection) {
-        self.unproven += usize::from(matches!(connection.owner, Owner::Address(_)));
+        self.unproven += usize::from(matches!(connection.owner, Owner::Source(_)));
         self.group(&connection.owner).insert(connection.active_at, id);
         self.by_id.insert(id, connection);
     }
@@ -139,10 +160,10 @@ impl Connections {
         group.remove(&connection.active_at);
         let is_empty = group.is_empty();
         match &connection.owner {
-            Owner::Address(address) => {
+            Owner::Source(source) => {
                 self.unproven -= 1;
                 if is_empty {
-                    self.addresses.remove(address);
+                    self.sources.remove(source);
                 }
             }
             Owner::Holder(holder) if is_empty => drop(self.holders.remove(holder)),
@@ -166,17 +187,17 @@ impl Connections {
         }
     }
 
-    fn evict_from(&mut self, address: IpAddr) {
-        let oldest = self.addresses.get(&address).and_then(|group| group.values().next().copied());
+    fn evict_from(&mut self, source: &Source) {
+        let oldest = self.sources.get(source).and_then(|group| group.values().next().copied());
         if let Some(oldest) = oldest {
             self.evict(oldest);
         }
     }
 
-    fn heaviest(&self) -> Option<IpAddr> {
+    fn heaviest(&self) -> Option<Source> {
         // Of two as heavy ones, the one whose connection was silent for longer.
         let weight = |group: &Group| (group.len(), group.keys().next().map(|active_at| u64::MAX - active_at));
-        self.addresses.iter().max_by_key(|(_, group)| weight(group)).map(|(address, _)| *address)
+        self.sources.iter().max_by_key(|(_, group)| weight(group)).map(|(source, _)| source.clone())
     }
 
     /// The holder's connection that is idle for the longest.
@@ -221,7 +242,7 @@ impl Standing {
     pub fn prove(&self, holder: &str, is_trusted: bool) -> bool {
         let mut connections = self.admission.lock();
         let is_unproven =
-            connections.by_id.get(&self.id).is_some_and(|connection| matches!(connection.owner, Owner::Address(_)));
+            connections.by_id.get(&self.id).is_some_and(|connection| matches!(connection.owner, Owner::Source(_)));
         if !is_unproven {
             return true;
         }
@@ -242,17 +263,13 @@ impl Drop for Underway {
     }
 }
 
-fn is_this_machine(address: IpAddr) -> bool {
-    address == IpAddr::from([127, 0, 0, 1]) || address == IpAddr::from(std::net::Ipv6Addr::LOCALHOST)
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
 
     use super::*;
 
-    const SHARES: Shares = Shares { address: 3, unproven: 8, holder: 2 };
+    const SHARES: Shares = Shares { source: 3, unproven: 8, holder: 2 };
 
     fn task(number: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, number])
@@ -335,7 +352,7 @@ mod tests {
         standing.touch();
         drop(underway);
         let connections = admission.lock();
-        assert!(connections.by_id.is_empty() && connections.addresses.is_empty() && connections.holders.is_empty());
+        assert!(connections.by_id.is_empty() && connections.sources.is_empty() && connections.holders.is_empty());
         assert_eq!(connections.unproven, 0);
     }
 }

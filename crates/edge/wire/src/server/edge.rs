@@ -299,11 +299,11 @@ fn switch_by_token(
     let (Handshake::Accept(accept), Some(pending)) = (handshake, parts.extensions.remove::<OnUpgrade>()) else {
         return upgrade_required();
     };
-    let (handler, path, from) = (handler.clone(), parts.uri.path().to_owned(), peer(&parts));
+    let (handler, path) = (handler.clone(), parts.uri.path().to_owned());
     if let Err(refusal) = handler.admit(&path) {
         return refused(refusal);
     }
-    tokio::spawn(serve_upgraded(pending, ended, move |io| async move { handler.serve(path, from, io).await }));
+    tokio::spawn(serve_upgraded(pending, ended, move |io| async move { handler.serve(path, io).await }));
     switching(&accept)
 }
 

@@ -54,7 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
-            shares: Shares { address: 64, unproven: 1024, holder: 64 },
+            shares: Shares { source: 64, unproven: 1024, holder: 64 },
             streams_max: 32,
             head_bytes_max: 32 * 1024,
             body_bytes_max: 256 * 1024,

@@ -18,7 +18,7 @@ mod throttle;
 mod tongue;
 mod upgrade;
 
-pub use admission::{Admission, Place, Shares, Standing, Underway};
+pub use admission::{Admission, Place, Shares, Source, Standing, Underway};
 pub use body::{BodyError, ResponseBody, full, read_body};
 pub use edge::Edge;
 pub use limits::Limits;

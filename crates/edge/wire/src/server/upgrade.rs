@@ -1,8 +1,6 @@
 //! WebSockets: the node protocol's connections. This module does the handshake; who handles the frames gets the bare
 //! stream and the verified caller.
 
-use std::net::IpAddr;
-
 use async_trait::async_trait;
 use estiva_model::Caller;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -62,7 +60,7 @@ pub trait TokenUpgradeHandler: Send + Sync {
     fn admit(&self, path: &str) -> Result<(), Refusal>;
 
     /// Speaks over the connection until it ends. Dropped when the server stops.
-    async fn serve(&self, path: String, from: IpAddr, io: UpgradedIo);
+    async fn serve(&self, path: String, io: UpgradedIo);
 }
 
 /// A WebSocket handshake as RFC 6455, section 4.2.1 wants it.

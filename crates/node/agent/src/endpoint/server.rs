@@ -28,7 +28,7 @@ use crate::error::AgentError;
 const PORT_FILE: &str = "endpoint-port";
 /// Connections at one time: of one task's address, of all tasks together that have got no answer yet, and of one task that
 /// has. Tasks with the host's network share an address with each other.
-const SHARES: Shares = Shares { address: 64, unproven: 1024, holder: 64 };
+const SHARES: Shares = Shares { source: 32, unproven: 256, holder: 32 };
 /// How long a client may take for its head, for its body, to take an answer, and for everything.
 const HEAD_MAX: Duration = Duration::from_secs(5);
 const BODY_MAX: Duration = Duration::from_secs(5);
