@@ -1,6 +1,8 @@
 """Measures Estiva, and Docker beside it where it is installed and runs. Prints a table; `make bench` runs it.
 
-    bench/run.py [services] [task-start] [api] [footprint] [scale] [density] [placement] [simulation]
+    bench/run.py [services] [task-start] [api] [footprint] [scale] [density] [neighbours] [placement] [simulation]
+
+ESTIVA_BIN names another program than that of the release build.
 """
 
 import concurrent.futures
@@ -9,6 +11,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
 import shutil
 import socket
 import statistics
@@ -29,9 +32,10 @@ import botocore.credentials  # noqa: E402
 import installation  # noqa: E402
 import oci_image  # noqa: E402
 from density import density  # noqa: E402
+from neighbours import neighbours  # noqa: E402
 from service_scheduler import services  # noqa: E402
 
-installation.BINARY = ROOT / "target/release/estiva"
+installation.BINARY = Path(os.environ.get("ESTIVA_BIN", ROOT / "target/release/estiva"))
 IMAGE = None
 HELLO = {"name": "web", "image": "hello", "memory": 16, "portMappings": [{"containerPort": 8080}]}
 
@@ -334,6 +338,10 @@ def dense(here, _):
     return density(here, sys.modules[__name__])
 
 
+def shared(here, hello):
+    return neighbours(here, hello, sys.modules[__name__])
+
+
 def placement(*_):
     """Planning alone, without store and network; a program in Rust, because the caller's time is the callee's here."""
     command = ["cargo", "run", "--release", "-q", "-p", "estiva-planning", "--example", "placement_bench"]
@@ -354,7 +362,7 @@ def of_services(here, hello):
     return services(here, hello, sys.modules[__name__])
 
 
-BENCHES = {"services": of_services, "task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "placement": placement, "simulation": simulation}
+BENCHES = {"services": of_services, "task-start": task_start, "api": api, "footprint": footprint, "scale": scale, "density": dense, "neighbours": shared, "placement": placement, "simulation": simulation}
 
 
 def main():
@@ -370,7 +378,7 @@ def main():
             here = start(Path(directory) / name, image)
             try:
                 for what, value in BENCHES[name](here, hello):
-                    print(f"  {what:<52}{value:>20}", flush=True)
+                    print(f"  {what:<76}{value:>24}" if name == "neighbours" else f"  {what:<52}{value:>20}", flush=True)
             finally:
                 here.down()
 

@@ -2,7 +2,9 @@
 
 mod command;
 mod credentials;
+mod descriptors;
 mod installation;
+mod memory;
 mod nodes;
 mod output;
 mod owner;

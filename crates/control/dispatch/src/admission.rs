@@ -47,6 +47,12 @@ pub(crate) fn refused(message: &str) -> Refusal {
     refusal("AccessDeniedException", message)
 }
 
+/// There is no such session with a program.
+pub(crate) fn no_session() -> Refusal {
+    let body = json!({ "message": "There is no such session." }).to_string();
+    Refusal { status: StatusCode::NOT_FOUND, body }
+}
+
 /// There is no room for one more session.
 pub(crate) fn too_many() -> Refusal {
     let body = json!({ "ServerException": "There are too many sessions." }).to_string();

@@ -11,7 +11,9 @@ use estiva_ecs::exec_session::{self, table::ExecSessionRow};
 use estiva_model::Principal;
 use estiva_session_protocol::FRAME_BYTES_MAX;
 use estiva_session_protocol::payload::{self, OpenDataChannel};
-use estiva_wire::server::{Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo};
+use estiva_wire::server::{
+    Admission, Refusal, Shares, Source, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
@@ -24,14 +26,18 @@ use crate::admission;
 use crate::sessions::Sessions;
 use crate::websocket::{Io, READ_BUFFER_BYTES};
 
-/// How long a stranger may take to show its token.
-const TOKEN_WAIT: Duration = Duration::from_secs(10);
+/// How long a stranger may take to show its token: clients send it at once.
+const TOKEN_WAIT: Duration = Duration::from_secs(5);
+/// How long an end may take to say goodbye.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 /// How long the first to come waits for the other.
 const MEETING_WAIT: Duration = Duration::from_secs(60);
 /// An end that takes nothing for so long is not there: what is under way is bounded by the protocol, and fits into sockets.
 const SEND_WAIT: Duration = Duration::from_secs(60);
-/// Callers' connections at one time, those that have shown no token yet included.
+/// Callers' connections at one time that have shown their token.
 const CALLERS_MAX: usize = 1000;
+/// Those that have not have a pool of their own, a small part of it for each session: who knows of one harms no other.
+const STRANGERS: Shares = Shares { source: 4, unproven: 256, holder: 0 };
 
 type Socket = WebSocketStream<UpgradedIo>;
 
@@ -39,6 +45,7 @@ type Socket = WebSocketStream<UpgradedIo>;
 pub(crate) struct Exchange {
     waiting: Mutex<HashMap<String, Waiting>>,
     callers: Semaphore,
+    strangers: Admission,
 }
 
 struct Waiting {
@@ -64,7 +71,7 @@ enum End {
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), callers: Semaphore::new(CALLERS_MAX) }
+        Self { waiting: Mutex::default(), callers: Semaphore::new(CALLERS_MAX), strangers: Admission::new(STRANGERS) }
     }
 }
 
@@ -132,21 +139,33 @@ pub(crate) struct CallerEnd(pub Arc<Sessions>);
 
 #[async_trait]
 impl TokenUpgradeHandler for CallerEnd {
+    /// No session is there for ids of another shape, and none that a stranger could guess.
+    fn admit(&self, path: &str) -> Result<(), Refusal> {
+        let exists = exec_session::exists(&self.0.store.view(), session_of(path));
+        exists.then_some(()).ok_or_else(admission::no_session)
+    }
+
     async fn serve(&self, path: String, io: UpgradedIo) {
-        let Ok(_permit) = self.0.exchange.callers.try_acquire() else { return };
+        let place = self.0.exchange.strangers.enter(Source::Subject(session_of(&path).to_owned()));
         let mut socket = socket(io).await;
-        let id = path.rsplit('/').next().unwrap_or_default();
-        let first = timeout(TOKEN_WAIT, socket.next()).await;
+        let id = session_of(&path);
+        let first = tokio::select! {
+            first = timeout(TOKEN_WAIT, socket.next()) => first,
+            () = place.evicted() => return,
+        };
         let Ok(Some(Ok(Message::Text(text)))) = first else { return };
         let Ok(opening) = payload::decode::<OpenDataChannel>(text.as_bytes()) else { return };
+        // Before the token is used up, so that it may be shown again later.
+        let Ok(_permit) = self.0.exchange.callers.try_acquire() else { return };
         match exec_session::redeem(&self.0.store, id, &opening.token_value, self.0.feeds.ambient.now()).await {
             Ok(Some(row)) => {
+                drop(place);
                 info!(session = id, task = row.task_arn, container = row.container, "a session is opened");
                 serve(&self.0, id, End::Caller, socket).await;
             }
             Ok(None) => {
-                info!(session = id, "a token that opens no session was shown");
-                let _ = socket.close(None).await;
+                debug!(session = id, "a token that opens no session was shown");
+                let _ = timeout(CLOSE_WAIT, socket.close(None)).await;
             }
             Err(error) => error!(session = id, error = &error as &dyn std::error::Error, "a session was not opened"),
         }
@@ -190,8 +209,12 @@ async fn relay<S: Io>(mut one: WebSocketStream<S>, mut other: WebSocketStream<S>
         }
     }
     // Whoever is not there any more need not be told.
-    let _ = timeout(TOKEN_WAIT, one.close(None)).await;
-    let _ = timeout(TOKEN_WAIT, other.close(None)).await;
+    let _ = timeout(CLOSE_WAIT, one.close(None)).await;
+    let _ = timeout(CLOSE_WAIT, other.close(None)).await;
+}
+
+fn session_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 async fn socket(io: UpgradedIo) -> Socket {

@@ -6,6 +6,7 @@
 
 mod access_key;
 mod authorize;
+mod operator;
 mod session;
 mod sts;
 
@@ -18,6 +19,7 @@ use estiva_wire::sigv4::SigningCredentials;
 
 pub use access_key::keys::NODE_ROLE;
 pub use authorize::RolePolicies;
+pub use operator::is_operator;
 pub use session::SESSION_LIFE;
 
 /// Adds this crate's tables.

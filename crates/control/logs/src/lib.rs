@@ -17,6 +17,12 @@ pub use error::OpenError;
 pub use event::storage::{EngineError, Options};
 pub use service::{Clock, LogsService};
 
+/// Bytes of a request's body that an action needs, where that is more than most: a whole batch in JSON, where a
+/// control character takes six bytes.
+pub fn body_bytes_max(action: &str) -> Option<usize> {
+    (action == "logs:PutLogEvents").then_some(6 * event::BATCH_BYTES_MAX)
+}
+
 /// Adds the tables of this service to a schema.
 pub fn tables(schema: estiva_store::Schema) -> estiva_store::Schema {
     schema.table::<group::LogGroupRow>().table::<stream::LogStreamRow>()

@@ -16,7 +16,6 @@ use estiva_store::backend::Sqlite;
 use estiva_store::{BackendError, OpenError, Schema, Store};
 use estiva_wire::server::{Edge, Limits, Throttle, serve};
 use estiva_wire::sigv4::{Verification, Verifier};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -24,7 +23,7 @@ use tracing::{info, warn};
 use crate::credentials::InstallationCredentials;
 use crate::installation::{Installation, InstallationOptions};
 use crate::patience::patiently;
-use crate::{ready, telemetry};
+use crate::{descriptors, memory, ready, telemetry};
 
 /// The tables' version: it grows with each migration.
 const SCHEMA_VERSION: u32 = 1;
@@ -86,7 +85,9 @@ impl ServerSettings {
 /// Runs until SIGINT or SIGTERM.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     telemetry::start();
-    raise_descriptor_limit();
+    // Each node has two connections.
+    descriptors::raise();
+    memory::give_back();
     let here = installation.open()?;
     tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, &options.settings))
 }
@@ -127,6 +128,8 @@ async fn serve_until_told(
     let verifier = Verifier::new(Arc::new(iam.clone()), verification);
     let mut edge = Edge::new(verifier, policies, Limits::default())
         .allow_origins(settings.allow_origin.clone())
+        .trusting(estiva_iam::is_operator)
+        .body_bytes(estiva_logs::body_bytes_max)
         .service(Arc::new(estiva_api_ecs::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_estiva::Endpoint(Arc::new(ecs.clone()))))
         .service(Arc::new(estiva_api_logs::Endpoint(Arc::new(logs.clone()))))
@@ -160,16 +163,6 @@ async fn serve_until_told(
         () = background => {}
     }
     Ok(())
-}
-
-/// Each node has two connections, and the customary 1,024 descriptors are soon gone.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    match raised {
-        Ok(descriptors) => tracing::debug!(descriptors, "as many connections and files may be open"),
-        Err(error) => warn!(%error, "the limit on open files stays as it is"),
-    }
 }
 
 fn open_store(here: &Installation) -> Result<Store> {

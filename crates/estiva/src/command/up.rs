@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::installation::{Installation, InstallationOptions};
-use crate::{ready, telemetry};
+use crate::{descriptors, ready, telemetry};
 
 pub mod control;
 mod name_server;
@@ -50,6 +50,8 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         return detach(installation, &here, options);
     }
     telemetry::start();
+    // The relays of further nodes have two for each connection.
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let supervisor = Supervisor::start(installation, &here, options).await?;

@@ -46,4 +46,4 @@ pub use namespace::within;
 pub use netlink::NetlinkError;
 pub use node::NodeNetwork;
 pub use subnet::{ParseSubnetError, Subnet};
-pub use task::{Binding, Eni, HostService, Mac, Mode, ParseMacError, PortMapping, Protocol, TaskNetwork};
+pub use task::{Audience, Binding, Eni, HostService, Mac, Mode, ParseMacError, PortMapping, Protocol, TaskNetwork};

@@ -97,6 +97,16 @@ impl NodeNetwork {
         self.on_task(task_id, DELETION_PERMITS, move |engine| engine.delete(&id)).await
     }
 
+    /// Lets a task use the services of the host that are for clients. It stays so for the task's life, whoever opens the
+    /// network; a task without an address, or one that is not there, has nothing to use them by.
+    ///
+    /// # Errors
+    /// Whatever the kernel refuses.
+    pub async fn make_client(&self, task_id: &str) -> Result<(), Error> {
+        let id = task_id.to_owned();
+        self.on_task(task_id, CREATION_PERMITS, move |engine| engine.make_client(&id)).await
+    }
+
     /// The networks there are, by task id.
     pub fn list(&self) -> Vec<TaskNetwork> {
         self.engine.list()

@@ -24,6 +24,14 @@ pub(crate) struct Record {
     pub(crate) bindings: Vec<Binding>,
     /// Whether everything was made: a record without is a creation that never ended.
     pub(crate) ready: bool,
+    /// Whether it may use the host services that are for clients. Records of before had no such word, and their tasks
+    /// had every service.
+    #[serde(default = "yes")]
+    pub(crate) client: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// The directory of the records, one file a task.
@@ -51,7 +59,7 @@ impl Records {
             let bytes = fs::read(entry.path()).context(entry.path().display().to_string(), "read the record")?;
             let record = serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 tracing::warn!(task = id, error = &error as &dyn std::error::Error, "unreadable task record");
-                Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false }
+                Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false, client: false }
             });
             records.insert(id.to_owned(), record);
         }
@@ -111,7 +119,7 @@ mod tests {
     fn a_cut_record_counts_as_an_unfinished_creation() {
         let dir = tempfile::tempdir().expect("directory");
         let records = Records::open(dir.path()).expect("records");
-        let record = Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: true };
+        let record = Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: true, client: false };
         records.write("whole", &record).expect("write");
         fs::write(records.path("cut"), b"{\"mode\":").expect("write");
         fs::write(dir.path().join("tasks/other.partial"), b"").expect("write");

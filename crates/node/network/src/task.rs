@@ -165,4 +165,15 @@ pub struct HostService {
     pub address: SocketAddrV4,
     /// Where the host listens, 127.0.0.1 included. It sees the task's own address as the peer.
     pub target: SocketAddrV4,
+    /// Which tasks.
+    pub audience: Audience,
+}
+
+/// Which tasks a service of the host is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Every task.
+    All,
+    /// Tasks that were made clients.
+    Clients,
 }

@@ -24,6 +24,11 @@ use table::ExecSessionRow;
 /// How long a token opens its session.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
+/// Whether there is such a session.
+pub fn exists(view: &Snapshot, id: &str) -> bool {
+    view.get::<ExecSessionRow>(id).is_some()
+}
+
 /// The session that the token opens at the time `now`, unless it was opened before; from now on it is.
 ///
 /// # Errors

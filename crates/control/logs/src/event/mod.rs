@@ -9,4 +9,4 @@ mod token;
 
 pub(crate) use filter::filter;
 pub(crate) use get::get;
-pub(crate) use put::put;
+pub(crate) use put::{BATCH_BYTES_MAX, put};

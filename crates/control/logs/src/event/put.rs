@@ -14,7 +14,7 @@ use crate::stream::{LogStreamRow, sequence_token};
 use crate::{group, stream};
 
 /// The largest put: the bytes of all texts, and 26 for each event.
-const BATCH_BYTES_MAX: usize = 1_048_576;
+pub(crate) const BATCH_BYTES_MAX: usize = 1_048_576;
 
 /// How many events a put has at most.
 const BATCH_EVENTS_MAX: usize = 10_000;

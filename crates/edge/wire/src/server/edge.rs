@@ -3,11 +3,12 @@
 //! The order is the defence: nothing of a body is read before the head shows a known key, and no service is called before
 //! the whole signature holds and the authorizer agrees.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use estiva_model::Timestamp;
+use estiva_model::{Caller, Principal, Timestamp};
 use estiva_schema::{Authorizer, RawRequest, Service};
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -16,18 +17,21 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
-use super::body::{ResponseBody, full, read_body};
+use super::admission::Standing;
+use super::body::{ReadBody, ResponseBody, full, held, kib, read_within};
 use super::cors::{self, AllowedOrigins};
 use super::limits::Limits;
+use super::listen::Peer;
 use super::paths::{Handler, Paths, Route};
 use super::respond::{self, Failure};
 use super::services::{Found, Services};
+use super::shares::{Room, Taken};
 use super::throttle::Throttle;
 use super::tongue::Tongue;
-use super::upgrade::{Handshake, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo, parameters};
+use super::upgrade::{Handshake, Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo, parameters};
 use crate::sigv4::{AuthError, Claim, Verifier};
 
 /// Everything behind the listener: services, plain paths, and who may pass.
@@ -39,6 +43,10 @@ pub struct Edge {
     limits: Limits,
     throttle: Option<Throttle>,
     origins: AllowedOrigins,
+    body_bytes_of: fn(&str) -> Option<usize>,
+    is_trusted: fn(&Caller) -> bool,
+    bodies: Room,
+    calls: Room,
 }
 
 /// What the access log says of a request.
@@ -50,6 +58,8 @@ struct Entry {
 impl Edge {
     /// An edge without services.
     pub fn new(verifier: Verifier, authorizer: Arc<dyn Authorizer>, limits: Limits) -> Self {
+        let bodies = Room::new(kib(limits.bodies_bytes_max) as usize, kib(limits.bodies_share_bytes_max) as usize);
+        let calls = Room::new(Semaphore::MAX_PERMITS, limits.calls_share_max);
         Self {
             verifier,
             authorizer,
@@ -58,7 +68,25 @@ impl Edge {
             limits,
             throttle: None,
             origins: AllowedOrigins::default(),
+            body_bytes_of: |_| None,
+            is_trusted: |caller| caller.principal == Principal::Root,
+            bodies,
+            calls,
         }
+    }
+
+    /// Bytes of the bodies of actions such as `logs:PutLogEvents` that need more, or less, than others.
+    #[must_use]
+    pub fn body_bytes(mut self, of: fn(action: &str) -> Option<usize>) -> Self {
+        self.body_bytes_of = of;
+        self
+    }
+
+    /// Whose calls and connections have no bound of their own: the account's owner's, unless this says otherwise.
+    #[must_use]
+    pub fn trusting(mut self, is_trusted: fn(&Caller) -> bool) -> Self {
+        self.is_trusted = is_trusted;
+        self
     }
 
     /// Answers calls beyond these rates with ThrottlingException.
@@ -177,7 +205,12 @@ impl Edge {
     ) -> Result<Response<ResponseBody>, Failure> {
         let named = self.services.by_head(parts)?;
         let claim = self.verifier.begin(parts, Timestamp::now())?;
-        let body = read_body(body, &self.limits).await?;
+        let action_of = |found: &Found<'_>| format!("{}:{}", found.service.schema().signing_name, found.operation.name);
+        let limit = named.as_ref().and_then(|found| (self.body_bytes_of)(&action_of(found)));
+        let limit = limit.unwrap_or(self.limits.body_bytes_max);
+        let user = self.user(parts, claim.proven());
+        let room = Some((&self.bodies, user.as_deref()));
+        let ReadBody { bytes: body, _room } = read_within(body, limit, &self.limits, room).await?;
         let input = match &parts.method {
             &Method::GET if named.is_none() => parts.uri.query().unwrap_or_default().as_bytes(),
             _ => &body[..],
@@ -190,14 +223,39 @@ impl Edge {
         entry.operation = Some((schema.signing_name, operation.name));
         check_scope(&claim, schema.signing_name)?;
         let caller = claim.finish(&body)?;
+        let is_trusted = (self.is_trusted)(&caller);
+        if let Some(standing) = parts.extensions.get::<Standing>()
+            && !standing.prove(&caller.arn(), is_trusted)
+        {
+            return Err(Failure::Busy("connections"));
+        }
         let action = format!("{}:{}", schema.signing_name, operation.name);
         self.authorizer.authorize(&caller, &action)?;
         if self.throttle.as_ref().is_some_and(|throttle| !throttle.take(&caller, &action, Instant::now())) {
             return Err(respond::api_error("ThrottlingException", "Rate exceeded", StatusCode::BAD_REQUEST).into());
         }
         let request = RawRequest { body: input, caller, request_id: request_id.to_owned() };
+        let turn = self.turn(&request.caller).await?;
         let output = service.call(operation, entry.tongue.codec, request).await?;
-        Ok(respond::output(entry.tongue, output))
+        Ok(respond::output(entry.tongue, held(output, turn)))
+    }
+
+    /// Who a body is counted for: nobody, if the caller has no bound.
+    fn user(&self, parts: &Parts, proven: Option<&Caller>) -> Option<String> {
+        match proven {
+            Some(caller) => (!(self.is_trusted)(caller)).then(|| caller.arn()),
+            // Anybody can claim to be the owner; a signature shows it, and that covers the body.
+            None => Some(peer(parts).to_string()),
+        }
+    }
+
+    /// Waits for the caller's turn.
+    async fn turn(&self, caller: &Caller) -> Result<Option<Taken>, Failure> {
+        if (self.is_trusted)(caller) {
+            return Ok(None);
+        }
+        let turn = self.calls.take(Some(&caller.arn()), 1, self.limits.calls_wait).await;
+        turn.map(Some).ok_or(Failure::Busy("calls under way"))
     }
 
     async fn switch(
@@ -221,10 +279,7 @@ impl Edge {
             request_id: request_id.to_owned(),
         };
         if let Err(refusal) = handler.admit(&upgrade).await {
-            let mut response = Response::new(full(refusal.body));
-            *response.status_mut() = refusal.status;
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return Ok(response);
+            return Ok(refused(refusal));
         }
         let Some(pending) = parts.extensions.remove::<OnUpgrade>() else {
             return Ok(upgrade_required());
@@ -245,8 +300,23 @@ fn switch_by_token(
         return upgrade_required();
     };
     let (handler, path) = (handler.clone(), parts.uri.path().to_owned());
+    if let Err(refusal) = handler.admit(&path) {
+        return refused(refusal);
+    }
     tokio::spawn(serve_upgraded(pending, ended, move |io| async move { handler.serve(path, io).await }));
     switching(&accept)
+}
+
+fn refused(refusal: Refusal) -> Response<ResponseBody> {
+    let mut response = Response::new(full(refusal.body));
+    *response.status_mut() = refusal.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Where a request comes from.
+fn peer(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
 /// A signature for one service is no good for another.

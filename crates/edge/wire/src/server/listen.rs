@@ -17,11 +17,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::admission::{Admission, Place};
 use super::edge::Edge;
 use super::limits::Limits;
+use super::patience::Patient;
 
 /// The pause after a failed `accept` (out of descriptors, above all), in which connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What an HTTP/2 client may send ahead: HTTP's own default.
+const WINDOW_BYTES: u32 = 65_535;
 
 /// The other end of a request's connection: among the extensions of every request that a [`super::Handler`] gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Outp
     let edge = Arc::new(edge);
     let limits = edge.limits();
     let builder = Arc::new(connection_builder(limits));
+    let admission = Admission::new(limits.shares);
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let (end, ended) = watch::channel(false);
@@ -54,6 +60,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Outp
             watcher: graceful.watcher(),
             ended: ended.clone(),
             peer: Peer(peer),
+            place: admission.enter(peer.ip()),
         };
         tasks.spawn(async move {
             connection.drive(stream).await;
@@ -100,6 +107,9 @@ fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
+        // Half a body that nobody reads yet is all that a connection may have here.
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(usize::try_from(limits.streams_max).unwrap_or(usize::MAX))
         .keep_alive_interval(limits.head_read_timeout)
@@ -114,35 +124,50 @@ struct Connection {
     /// Held by every upgraded connection; becomes true when the server has no more patience.
     ended: watch::Receiver<bool>,
     peer: Peer,
+    place: Place,
 }
 
 impl Connection {
     async fn drive(self, stream: TcpStream) {
-        let Self { edge, builder, watcher, ended, peer } = self;
+        let Self { edge, builder, watcher, ended, peer, place } = self;
         // Answers are single small writes; a failure here only costs latency.
         let _ = stream.set_nodelay(true);
-        let head_read_timeout = edge.limits().head_read_timeout;
+        let Limits { first_head_timeout, write_timeout, .. } = *edge.limits();
         let begun = Arc::new(AtomicBool::new(false));
         let service = service_fn({
             let begun = begun.clone();
+            let standing = place.standing();
             move |mut request: http::Request<Incoming>| {
                 begun.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(standing.clone());
+                let underway = standing.begin();
                 let (edge, ended) = (edge.clone(), ended.clone());
-                async move { Ok::<_, Infallible>(edge.answer(request, ended).await) }
+                async move {
+                    let answer = edge.answer(request, ended).await;
+                    drop(underway);
+                    Ok::<_, Infallible>(answer)
+                }
             }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let io = TokioIo::new(Patient::new(stream, write_timeout));
+        let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
         let mut connection = pin!(watcher.watch(connection));
+        let mut evicted = pin!(place.evicted());
         // hyper times heads only once it knows the version; who sends nothing, or half a preface, is timed here.
         let ended_early = tokio::select! {
             biased;
             outcome = &mut connection => Some(outcome),
-            () = tokio::time::sleep(head_read_timeout) => None,
+            () = &mut evicted => return tracing::debug!(peer = %peer.0, "closed: others need the place"),
+            () = tokio::time::sleep(first_head_timeout) => None,
         };
         let outcome = match ended_early {
             Some(outcome) => outcome,
-            None if begun.load(Ordering::Relaxed) => connection.await,
+            None if begun.load(Ordering::Relaxed) => tokio::select! {
+                biased;
+                outcome = &mut connection => outcome,
+                () = evicted => return tracing::debug!(peer = %peer.0, "closed: others need the place"),
+            },
             None => return tracing::debug!(peer = %peer.0, "closed: no request came in time"),
         };
         if let Err(error) = outcome {

@@ -23,6 +23,9 @@ pub(super) enum Failure {
     Body(#[from] BodyError),
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// The caller has too much under way.
+    #[error("You have too many {0} at the same time. Please try again")]
+    Busy(&'static str),
 }
 
 impl Failure {
@@ -31,9 +34,11 @@ impl Failure {
     fn into_api_error(self, dialect: Dialect) -> (ApiError, bool) {
         match self {
             Self::Api(error) => (error, false),
+            Self::Busy(_) => (api_error("ServiceUnavailable", self.to_string(), StatusCode::SERVICE_UNAVAILABLE), true),
             Self::Auth(error) => (api_error(error.code(dialect), error.message.clone(), error.status(dialect)), false),
             Self::Body(error) => {
                 let (code, status) = match error {
+                    BodyError::NoRoom => ("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE),
                     BodyError::TooLarge { .. } => ("RequestEntityTooLargeException", StatusCode::PAYLOAD_TOO_LARGE),
                     BodyError::TimedOut => ("RequestTimeout", StatusCode::REQUEST_TIMEOUT),
                     BodyError::Broken(_) => ("IncompleteBody", StatusCode::BAD_REQUEST),
@@ -56,8 +61,8 @@ pub(super) fn internal_failure() -> Failure {
 }
 
 /// 200 with an operation's output.
-pub(super) fn output(tongue: Tongue, body: Vec<u8>) -> Response<ResponseBody> {
-    let mut response = Response::new(full(body));
+pub(super) fn output(tongue: Tongue, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(tongue.codec.content_type()));
     response
 }
@@ -65,7 +70,7 @@ pub(super) fn output(tongue: Tongue, body: Vec<u8>) -> Response<ResponseBody> {
 /// The failure as the client's protocol tells it.
 pub(super) fn failure(tongue: Tongue, failure: Failure, request_id: &str) -> Response<ResponseBody> {
     let (error, close) = failure.into_api_error(tongue.dialect);
-    let mut response = output(tongue, tongue.codec.encode_error(&error, request_id));
+    let mut response = output(tongue, full(tongue.codec.encode_error(&error, request_id)));
     *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if tongue.dialect == Dialect::Json
         && let Ok(code) = HeaderValue::from_str(&error.code)

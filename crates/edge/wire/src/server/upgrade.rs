@@ -56,7 +56,10 @@ pub trait UpgradeHandler: Send + Sync {
 /// Serves WebSockets of one path whose requests are not signed: whoever comes proves itself by what it sends first.
 #[async_trait]
 pub trait TokenUpgradeHandler: Send + Sync {
-    /// Speaks over the connection until it ends. `path` is the request's. Dropped when the server stops.
+    /// Whether what is asked for exists at all; asked before the answer is sent. `path` is the request's.
+    fn admit(&self, path: &str) -> Result<(), Refusal>;
+
+    /// Speaks over the connection until it ends. Dropped when the server stops.
     async fn serve(&self, path: String, io: UpgradedIo);
 }
 

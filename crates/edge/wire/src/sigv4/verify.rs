@@ -128,6 +128,11 @@ impl Claim<'_> {
         self.verified
     }
 
+    /// Who sent the request, if its head alone proves it.
+    pub fn proven(&self) -> Option<&Caller> {
+        (!matches!(self.pending, Pending::Signature(_))).then_some(&self.caller)
+    }
+
     /// Checks the payload, and tells who sent it.
     pub fn finish(self, body: &[u8]) -> Result<Caller, AuthError> {
         match self.pending {

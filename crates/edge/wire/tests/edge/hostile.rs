@@ -14,7 +14,7 @@ const MEGABYTE: usize = 1024 * 1024;
 /// Limits whose time-outs are over soon; everything else as ever.
 fn impatient() -> Limits {
     let timeout = Duration::from_millis(100);
-    Limits { head_read_timeout: timeout, body_read_timeout: timeout, ..Limits::default() }
+    Limits { first_head_timeout: timeout, head_read_timeout: timeout, body_read_timeout: timeout, ..Limits::default() }
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use estiva_schema::codec::Codec;
 use estiva_schema::{ApiError, Authorizer, Operation, OperationSchema, Protocol, RawRequest, Service, ServiceSchema};
 use estiva_wire::client::Client;
 use estiva_wire::server::{Edge, Limits, serve};
-use estiva_wire::sigv4::{Credential, CredentialSource, Secret, SigningCredentials, Verification, Verifier};
+use estiva_wire::sigv4::{
+    Credential, CredentialSource, Secret, Signable, SigningCredentials, Verification, Verifier, sign_headers,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
@@ -203,6 +205,20 @@ impl Server {
 
     pub fn client_with(&self, credentials: &SigningCredentials) -> Client {
         Client::new(&format!("http://{}", self.address), credentials.clone(), Region::default()).unwrap()
+    }
+
+    /// The head of a request of the key's that is signed for a body nobody will send.
+    pub fn signed_head(&self, target: &str, length: usize) -> String {
+        let uri: http::Uri = format!("http://{}/", self.address).parse().unwrap();
+        let mut headers = http::HeaderMap::new();
+        headers.insert("host", http::HeaderValue::from_str(&self.address.to_string()).unwrap());
+        headers.insert("x-amz-target", http::HeaderValue::from_str(target).unwrap());
+        let (method, now) = (http::Method::POST, estiva_model::Timestamp::now());
+        let signable =
+            Signable { method: &method, uri: &uri, body: b"another", region: "us-east-1", service: "toy", now };
+        sign_headers(&signable, &credentials(), &mut headers).unwrap();
+        let lines = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+        format!("POST / HTTP/1.1\r\n{}Content-Length: {length}\r\n\r\n", lines.collect::<String>())
     }
 
     pub async fn connect(&self) -> TcpStream {

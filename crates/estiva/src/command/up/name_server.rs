@@ -1,6 +1,7 @@
 //! The host's name server within a further node, where the host has it on its loopback (as systemd-resolved does): the
 //! node's agent pulls images by name.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use estiva_network::within;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
@@ -17,7 +17,7 @@ use super::relay::Relay;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const PORT: u16 = 53;
-/// Questions of one node at one time.
+/// Questions of one node at one time, which come from its agent and from tasks with its network.
 const QUESTIONS_MAX: usize = 256;
 /// How long the name server may take: resolvers ask again after as much.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ impl NameServer {
     }
 
     async fn open(namespace: PathBuf, server: SocketAddr) -> Result<Self> {
-        let tcp = Relay::open(namespace.clone(), server).await?;
+        let tcp = Relay::open(namespace.clone(), server, None).await?;
         let bind = move || within(&namespace, || StdSocket::bind(server));
         let socket = tokio::task::spawn_blocking(bind).await??;
         let socket = socket.with_context(|| format!("cannot listen at {server} within the node"))?;
@@ -62,23 +62,27 @@ impl Drop for NameServer {
 
 async fn relay(inner: UdpSocket, server: SocketAddr) {
     let inner = Arc::new(inner);
-    let room = Arc::new(Semaphore::new(QUESTIONS_MAX));
+    let mut under_way: VecDeque<JoinHandle<()>> = VecDeque::new();
     let mut question = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         let Ok((length, asker)) = inner.recv_from(&mut question).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        // One that finds no room is lost, as datagrams may be.
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
+        // The oldest is lost when there are too many, as datagrams may be: who asks now is answered, whoever has under_way.
+        under_way.retain(|question| !question.is_finished());
+        if under_way.len() >= QUESTIONS_MAX
+            && let Some(oldest) = under_way.pop_front()
+        {
+            oldest.abort();
+        }
         let (inner, question) = (Arc::clone(&inner), question[..length].to_vec());
-        tokio::spawn(async move {
+        under_way.push_back(tokio::spawn(async move {
             match ask(&question, server).await {
                 Ok(answer) => drop(inner.send_to(&answer, asker).await),
                 Err(error) => debug!(%error, "the host's name server did not answer a node"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 
@@ -110,6 +114,28 @@ mod tests {
             "# nameserver 127.0.0.9\nsearch example\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver ::1\n";
         assert_eq!(on_loopback(text), [Ipv4Addr::new(127, 0, 0, 53)]);
         assert_eq!(on_loopback(""), Vec::<Ipv4Addr>::new());
+    }
+
+    #[tokio::test]
+    async fn unanswered_questions_leave_room_for_others() {
+        let local = (Ipv4Addr::LOCALHOST, 0);
+        let (server, inner) = (UdpSocket::bind(local).await.unwrap(), UdpSocket::bind(local).await.unwrap());
+        let at = inner.local_addr().unwrap();
+        let relayed = tokio::spawn(relay(inner, server.local_addr().unwrap()));
+        let flood = UdpSocket::bind(local).await.unwrap();
+        let mut question = [0; 8];
+        for _ in 0..2 * QUESTIONS_MAX {
+            flood.send_to(&[0], at).await.unwrap();
+            server.recv_from(&mut question).await.unwrap();
+        }
+        let asker = UdpSocket::bind(local).await.unwrap();
+        asker.send_to(&[1], at).await.unwrap();
+        let (_, from) = server.recv_from(&mut question).await.unwrap();
+        server.send_to(&[2], from).await.unwrap();
+        let mut answer = [0; 8];
+        let (length, _) = asker.recv_from(&mut answer).await.unwrap();
+        assert_eq!(&answer[..length], [2]);
+        relayed.abort();
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ impl Keeper {
         seat: Seat,
     ) -> Result<(Self, ready::Waiter)> {
         let namespace = here.namespaces_dir()?.join(&record.name);
-        let relay = Relay::open(namespace.clone(), common.endpoint).await?;
+        let relay = Relay::open(namespace.clone(), common.endpoint, Some(seat.address)).await?;
         let names = NameServer::open_all(&namespace).await?;
         let name = format!("agent of {}", record.name);
         let recipe = Recipe { name, arguments: arguments(common, record, seat), namespace: Some(namespace) };

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tracing::error;
 
-use crate::ready;
+use crate::{descriptors, ready};
 
 /// A process that ends is started again after this long, so that one that cannot run does not spin.
 const RESTART_AFTER: Duration = Duration::from_millis(200);
@@ -93,6 +93,7 @@ impl Recipe {
         let namespace = self.namespace.as_deref().map(open).transpose()?;
         let mut command = Command::from(command);
         let prepare = move || {
+            descriptors::restore()?;
             if let Some(namespace) = &namespace {
                 // SAFETY: the descriptor is open, and the call takes plain numbers.
                 let entered = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
@@ -101,7 +102,7 @@ impl Recipe {
             // No part outlives a supervisor that was killed: the next `up` starts from a clean table.
             nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(Into::into)
         };
-        // SAFETY: setns and prctl are async-signal-safe, and nothing else happens between fork and exec.
+        // SAFETY: setrlimit, setns and prctl are async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
             command.pre_exec(prepare);
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use estiva_network::TaskNetwork;
+use estiva_wire::server::Standing;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
@@ -17,6 +18,7 @@ use crate::engine::{ControlPlane, Engine, Host, KnownContainer, TaskView, id_of}
 
 /// What a request is, without its connection.
 pub(super) struct Question<'a> {
+    pub standing: &'a Standing,
     pub peer: IpAddr,
     pub method: &'a Method,
     pub path: &'a str,
@@ -54,10 +56,15 @@ impl Routes {
         if !self.is_from(question.peer, &view) {
             return Err(Some(forbidden("this belongs to another task")));
         }
-        if !self.limit.allows(&view.task.arn, Instant::now()) {
+        if !self.allows(question, &view) {
             return Err(Some((StatusCode::TOO_MANY_REQUESTS, json!("too many requests"))));
         }
         Ok(view)
+    }
+
+    /// Whether the task that is known now may ask at this moment: its connections are no strangers' any more.
+    fn allows(&self, question: &Question<'_>, view: &TaskView) -> bool {
+        question.standing.prove(&view.task.arn, false) && self.limit.allows(&view.task.arn, Instant::now())
     }
 
     /// The firewall sees to it that a task has no other address than its own.
@@ -109,7 +116,7 @@ impl Routes {
         let Some(view) = own.and_then(|network| self.engine.find_by_id(&network.task_id)) else {
             return (StatusCode::BAD_REQUEST, json!("Unable to get task arn from request: no task has this address"));
         };
-        if !self.limit.allows(&view.task.arn, Instant::now()) {
+        if !self.allows(question, &view) {
             return (StatusCode::TOO_MANY_REQUESTS, json!("too many requests"));
         }
         let known = |id: &str| view.known.containers.iter().find(|it| it.runtime_id == id);

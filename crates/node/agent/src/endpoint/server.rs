@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estiva_network::{HostService, Protocol};
+use estiva_network::{Audience, HostService, Protocol};
+use estiva_wire::server::{Admission, Patient, Place, Shares, Standing};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::limit::Limit;
@@ -26,10 +26,13 @@ use crate::error::AgentError;
 
 /// A running container knows the port: an agent that comes back must have the same.
 const PORT_FILE: &str = "endpoint-port";
-/// Connections at one time, of all tasks together.
-const CONNECTIONS_MAX: usize = 1024;
-/// How long a client may take for its head, and for everything.
+/// Connections at one time: of one task's address, of all tasks together that have got no answer yet, and of one task that
+/// has. Tasks with the host's network share an address with each other.
+const SHARES: Shares = Shares { source: 32, unproven: 256, holder: 32 };
+/// How long a client may take for its head, for its body, to take an answer, and for everything.
 const HEAD_MAX: Duration = Duration::from_secs(5);
+const BODY_MAX: Duration = Duration::from_secs(5);
+const WRITE_MAX: Duration = Duration::from_secs(5);
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 const BODY_BYTES_MAX: usize = 4096;
 
@@ -44,12 +47,12 @@ impl Endpoint {
         let port = listener.local_addr().map_err(AgentError::io(&file))?.port();
         fs::write(&file, format!("{port}\n")).map_err(AgentError::io(&file))?;
         let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        let tcp = |address, target| HostService { protocol: Protocol::Tcp, address, target };
-        host.network.offer(tcp(SocketAddrV4::new(TASK_ADDRESS, 80), local)).await?;
+        let tcp = |address, target, audience| HostService { protocol: Protocol::Tcp, address, target, audience };
+        host.network.offer(tcp(SocketAddrV4::new(TASK_ADDRESS, 80), local, Audience::All)).await?;
         let apis = match loopback(server) {
             Some(target) => {
                 let address = SocketAddrV4::new(TASK_ADDRESS, target.port());
-                host.network.offer(tcp(address, target)).await?;
+                host.network.offer(tcp(address, target, Audience::Clients)).await?;
                 Some((format!("http://{address}"), server.to_owned()))
             }
             None => Some((server.to_owned(), server.to_owned())),
@@ -63,7 +66,7 @@ impl Endpoint {
     pub async fn run(&self, host: Arc<Host>, engine: Engine, control_plane: ControlPlane) -> Infallible {
         let routes = Routes { host, engine, control_plane, limit: Limit::default(), stats: Stats::default() };
         let routes = Arc::new(routes);
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let admission = Admission::new(SHARES);
         loop {
             let accepted = self.0.accept().await;
             let Ok((stream, peer)) = accepted else {
@@ -71,12 +74,12 @@ impl Endpoint {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            // One that finds no room is closed: it may try again.
-            let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
-            let routes = Arc::clone(&routes);
+            let (place, routes) = (admission.enter(source(peer.ip())), Arc::clone(&routes));
             tokio::spawn(async move {
-                serve(stream, peer, &routes).await;
-                drop(permit);
+                tokio::select! {
+                    () = serve(stream, peer, &place, &routes) => {}
+                    () = place.evicted() => debug!(%peer, "closed: others need the place"),
+                }
             });
         }
     }
@@ -102,9 +105,16 @@ fn loopback(server: &str) -> Option<SocketAddrV4> {
     address.ip().is_loopback().then_some(address)
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, routes: &Routes) {
+/// Who a connection counts for. A task with the host's network has as many loopback addresses as it likes.
+fn source(peer: IpAddr) -> IpAddr {
+    if peer.is_loopback() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { peer }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, place: &Place, routes: &Routes) {
     let service = service_fn(|request: Request<Incoming>| async move {
-        let answer = tokio::time::timeout(REQUEST_MAX, answer(request, peer.ip(), routes)).await;
+        let standing = place.standing();
+        let _underway = standing.begin();
+        let answer = tokio::time::timeout(REQUEST_MAX, answer(request, peer.ip(), &standing, routes)).await;
         let timed_out = |_| (StatusCode::REQUEST_TIMEOUT, serde_json::json!("time-out"));
         let (status, body) = answer.unwrap_or_else(timed_out);
         let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
@@ -115,12 +125,17 @@ async fn serve(stream: TcpStream, peer: SocketAddr, routes: &Routes) {
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(16 * 1024);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(Patient::new(stream, WRITE_MAX)), service).await {
         debug!(%peer, error = &error as &dyn std::error::Error, "a container's connection failed");
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: IpAddr, routes: &Routes) -> (StatusCode, serde_json::Value) {
+async fn answer(
+    request: Request<Incoming>,
+    peer: IpAddr,
+    standing: &Standing,
+    routes: &Routes,
+) -> (StatusCode, serde_json::Value) {
     let (parts, body) = request.into_parts();
     // A name instead of an address is a browser, or a proxy, that somebody has led here.
     let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -128,12 +143,22 @@ async fn answer(request: Request<Incoming>, peer: IpAddr, routes: &Routes) -> (S
     if address.parse().ok().is_none_or(|address: Ipv4Addr| address != TASK_ADDRESS && !address.is_loopback()) {
         return (StatusCode::FORBIDDEN, serde_json::json!("the Host header names another host"));
     }
-    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+    let read = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
+    let Ok(read) = read.await else {
+        return (StatusCode::REQUEST_TIMEOUT, serde_json::json!("time-out"));
+    };
+    let Ok(body) = read else {
         return (StatusCode::PAYLOAD_TOO_LARGE, serde_json::json!("the body is too large"));
     };
     let body = body.to_bytes();
-    let question =
-        Question { peer, method: &parts.method, path: parts.uri.path(), headers: &parts.headers, body: &body };
+    let question = Question {
+        standing,
+        peer,
+        method: &parts.method,
+        path: parts.uri.path(),
+        headers: &parts.headers,
+        body: &body,
+    };
     routes.answer(&question).await
 }
 

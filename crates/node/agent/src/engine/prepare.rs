@@ -101,7 +101,8 @@ pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, 
 }
 
 /// The task's network.
-pub(super) async fn network(host: &Host, task: &Task) -> Result<PreparedNetwork, StartFailure> {
+pub(super) async fn network(host: &Host, record: &TaskRecord) -> Result<PreparedNetwork, StartFailure> {
+    let task = &record.task;
     let id = id_of(&task.arn);
     // What a former agent made before it could note it down.
     host.network.delete(id).await.map_err(StartFailure::network)?;
@@ -119,6 +120,10 @@ pub(super) async fn network(host: &Host, task: &Task) -> Result<PreparedNetwork,
         }
     };
     let network = made.map_err(StartFailure::network)?;
+    // Who has no role has no signature: the control plane is out of its reach, not merely closed to it.
+    if record.credentials_id.is_some() {
+        host.network.make_client(id).await.map_err(StartFailure::network)?;
+    }
     Ok(PreparedNetwork {
         namespace: Some(network.netns_path),
         ip: network.ip,

@@ -123,7 +123,8 @@ impl Engine {
             host_port: binding.host_port,
             task: SocketAddrV4::new(ip, binding.container_port),
         });
-        std::iter::once(Element::Endpoint { interface, mac, ip }).chain(ports).collect()
+        let client = record.client.then_some(Element::Client { ip });
+        std::iter::once(Element::Endpoint { interface, mac, ip }).chain(ports).chain(client).collect()
     }
 
     fn netns_path(&self, id: &str) -> PathBuf {

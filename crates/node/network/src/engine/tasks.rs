@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::{Engine, lock};
 use crate::error::Context as _;
+use crate::firewall::Element;
 use crate::netlink::Socket;
 use crate::record::{Record, check_task_id};
 use crate::task::{Mac, Mode};
@@ -42,6 +43,18 @@ impl Engine {
         record.map_or(Ok(()), |record| self.demolish(id, &record))
     }
 
+    /// Lets a task use the services that are for clients; fine if it may already.
+    pub(crate) fn make_client(&self, id: &str) -> Result<(), Error> {
+        let known = lock(&self.state).tasks.get(id).cloned();
+        let Some(mut record) = known.filter(|record| !record.client) else { return Ok(()) };
+        let Some((ip, _)) = record.endpoint else { return Ok(()) };
+        record.client = true;
+        self.records.write(id, &record)?;
+        lock(&self.firewall).add(&[Element::Client { ip }]).context(id, "let the task reach the control plane")?;
+        lock(&self.state).tasks.insert(id.to_owned(), record);
+        Ok(())
+    }
+
     fn allocate(&self, id: &str, demand: &Demand) -> Result<Record, Error> {
         let mut state = lock(&self.state);
         if state.tasks.contains_key(id) {
@@ -51,7 +64,13 @@ impl Engine {
             Demand::Bridge(mappings) => {
                 let bindings = state.ports.reserve(mappings)?;
                 match state.pool.take() {
-                    Ok(ip) => Record { mode: Mode::Bridge, endpoint: Some((ip, Mac::of(ip))), bindings, ready: false },
+                    Ok(ip) => Record {
+                        mode: Mode::Bridge,
+                        endpoint: Some((ip, Mac::of(ip))),
+                        bindings,
+                        ready: false,
+                        client: false,
+                    },
                     Err(error) => {
                         state.ports.release(&bindings);
                         return Err(error);
@@ -61,9 +80,17 @@ impl Engine {
             Demand::Awsvpc(eni) => {
                 self.check_eni(eni)?;
                 state.pool.take_eni(eni.ip)?;
-                Record { mode: Mode::Awsvpc, endpoint: Some((eni.ip, eni.mac)), bindings: Vec::new(), ready: false }
+                Record {
+                    mode: Mode::Awsvpc,
+                    endpoint: Some((eni.ip, eni.mac)),
+                    bindings: Vec::new(),
+                    ready: false,
+                    client: false,
+                }
             }
-            Demand::None => Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false },
+            Demand::None => {
+                Record { mode: Mode::None, endpoint: None, bindings: Vec::new(), ready: false, client: false }
+            }
         };
         state.tasks.insert(id.to_owned(), record.clone());
         Ok(record)

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::nft::{Datatype, Family, Set, padded};
-use crate::task::{HostService, Mac, Protocol};
+use crate::task::{Audience, HostService, Mac, Protocol};
 
 // `nft`'s numbers of its types, for what `nft list` shows.
 const IPV4_ADDR: u32 = 7;
@@ -16,20 +16,31 @@ const PROTOCOL_PORT: Datatype = Datatype { shown_as: INET_PROTO << 6 | INET_SERV
 const PROTOCOL_ADDRESS_PORT: Datatype =
     Datatype { shown_as: INET_PROTO << 12 | IPV4_ADDR << 6 | INET_SERVICE, bytes: 12 };
 const ADDRESS_PORT: Datatype = Datatype { shown_as: IPV4_ADDR << 6 | INET_SERVICE, bytes: 8 };
+const ADDRESS: Datatype = Datatype { shown_as: IPV4_ADDR, bytes: 4 };
 const INTERFACE_MAC_ADDRESS: Datatype = Datatype { shown_as: IFNAME << 12 | ETHER_ADDR << 6 | IPV4_ADDR, bytes: 28 };
 
 /// Published ports: protocol and host port to a task's address and port.
 pub(crate) const PORTS: Set = Set { name: "ports", key: PROTOCOL_PORT, data: Some(ADDRESS_PORT) };
 /// Services of the host: what a task addresses to where the host listens.
 pub(crate) const SERVICES: Set = Set { name: "services", key: PROTOCOL_ADDRESS_PORT, data: Some(ADDRESS_PORT) };
+/// As [`SERVICES`], for [`CLIENTS`] alone.
+pub(crate) const RESERVED: Set = Set { name: "reserved", key: PROTOCOL_ADDRESS_PORT, data: Some(ADDRESS_PORT) };
+/// The addresses of the tasks that may use [`RESERVED`] services.
+pub(crate) const CLIENTS: Set = Set { name: "clients", key: ADDRESS, data: None };
 /// Where the host listens for tasks: what the input chain lets through.
 pub(crate) const LISTENERS: Set = Set { name: "listeners", key: PROTOCOL_ADDRESS_PORT, data: None };
 /// The source that each task interface may use.
 pub(crate) const ENDPOINTS: Set = Set { name: "endpoints", key: INTERFACE_MAC_ADDRESS, data: None };
 
 /// The sets and their families.
-pub(crate) const SETS: [(Family, Set); 4] =
-    [(Family::Ip, PORTS), (Family::Ip, SERVICES), (Family::Ip, LISTENERS), (Family::Bridge, ENDPOINTS)];
+pub(crate) const SETS: [(Family, Set); 6] = [
+    (Family::Ip, PORTS),
+    (Family::Ip, SERVICES),
+    (Family::Ip, RESERVED),
+    (Family::Ip, CLIENTS),
+    (Family::Ip, LISTENERS),
+    (Family::Bridge, ENDPOINTS),
+];
 
 /// One element.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +54,14 @@ pub(crate) enum Element {
         protocol: Protocol,
         address: SocketAddrV4,
         target: SocketAddrV4,
+    },
+    Reserved {
+        protocol: Protocol,
+        address: SocketAddrV4,
+        target: SocketAddrV4,
+    },
+    Client {
+        ip: Ipv4Addr,
     },
     Listener {
         protocol: Protocol,
@@ -63,14 +82,20 @@ pub(crate) enum Element {
 impl Element {
     /// The two elements that open a way from the tasks to a service of the host.
     pub(crate) fn of_service(service: HostService) -> [Self; 2] {
-        let HostService { protocol, address, target } = service;
-        [Self::Service { protocol, address, target }, Self::Listener { protocol, target }]
+        let HostService { protocol, address, target, audience } = service;
+        let way = match audience {
+            Audience::All => Self::Service { protocol, address, target },
+            Audience::Clients => Self::Reserved { protocol, address, target },
+        };
+        [way, Self::Listener { protocol, target }]
     }
 
     pub(crate) fn place(&self) -> (Family, &'static str) {
         match self {
             Self::Port { .. } => (Family::Ip, PORTS.name),
             Self::Service { .. } => (Family::Ip, SERVICES.name),
+            Self::Reserved { .. } => (Family::Ip, RESERVED.name),
+            Self::Client { .. } => (Family::Ip, CLIENTS.name),
             Self::Listener { .. } => (Family::Ip, LISTENERS.name),
             Self::Endpoint { .. } => (Family::Bridge, ENDPOINTS.name),
             Self::Foreign { set, .. } => {
@@ -84,7 +109,8 @@ impl Element {
     pub(crate) fn key(&self) -> Vec<u8> {
         match self {
             Self::Port { protocol, host_port, .. } => [register(&[protocol.number()]), port(*host_port)].concat(),
-            Self::Service { protocol, address, .. } => {
+            Self::Client { ip } => ip.octets().to_vec(),
+            Self::Service { protocol, address, .. } | Self::Reserved { protocol, address, .. } => {
                 [&register(&[protocol.number()])[..], &socket(*address)].concat()
             }
             Self::Listener { protocol, target } => [&register(&[protocol.number()])[..], &socket(*target)].concat(),
@@ -96,8 +122,8 @@ impl Element {
     pub(crate) fn data(&self) -> Option<Vec<u8>> {
         match self {
             Self::Port { task, .. } => Some(socket(*task).to_vec()),
-            Self::Service { target, .. } => Some(socket(*target).to_vec()),
-            Self::Listener { .. } | Self::Endpoint { .. } | Self::Foreign { .. } => None,
+            Self::Service { target, .. } | Self::Reserved { target, .. } => Some(socket(*target).to_vec()),
+            Self::Client { .. } | Self::Listener { .. } | Self::Endpoint { .. } | Self::Foreign { .. } => None,
         }
     }
 
@@ -119,6 +145,12 @@ impl Element {
                 address: read_socket(key.get(4..)?)?,
                 target: read_socket(data)?,
             }),
+            "reserved" => Some(Self::Reserved {
+                protocol: Protocol::from_number(*key.first()?)?,
+                address: read_socket(key.get(4..)?)?,
+                target: read_socket(data)?,
+            }),
+            "clients" => Some(Self::Client { ip: <[u8; 4]>::try_from(key.get(..4)?).ok()?.into() }),
             "listeners" => Some(Self::Listener {
                 protocol: Protocol::from_number(*key.first()?)?,
                 target: read_socket(key.get(4..)?)?,
@@ -174,6 +206,12 @@ mod tests {
                 address,
                 target
             }),
+            (protocol(), socket(), socket()).prop_map(|(protocol, address, target)| Element::Reserved {
+                protocol,
+                address,
+                target
+            }),
+            any::<u32>().prop_map(|ip| Element::Client { ip: ip.into() }),
             (protocol(), socket()).prop_map(|(protocol, target)| Element::Listener { protocol, target }),
             ("[a-z0-9]{1,15}", any::<[u8; 6]>(), any::<u32>()).prop_map(|(interface, mac, ip)| Element::Endpoint {
                 interface,

@@ -2,7 +2,7 @@
 //!
 //! In family `ip`:
 //! - `guard` (raw prerouting): a task must not address 127.0.0.0/8, which `route_localnet` would otherwise deliver.
-//! - `prerouting`, `output` (dnat): host services and published ports.
+//! - `prerouting`, `output` (dnat): host services, those for some tasks only by the task's address, and published ports.
 //! - `postrouting` (snat): what comes from the loopback network or another task by way of a published port takes the
 //!   gateway's address, so that the answer comes back through us; what leaves the host takes the host's, but for what
 //!   network interfaces (ENIs) of tasks send to other nodes.
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use crate::nft::{Batch, Chain, Expressions, Family, Field, Hook, Side};
 use crate::{Publish, Subnet};
 
-use super::element::{ENDPOINTS, LISTENERS, PORTS, SERVICES, SETS};
+use super::element::{CLIENTS, ENDPOINTS, LISTENERS, PORTS, RESERVED, SERVICES, SETS};
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
@@ -107,6 +107,10 @@ fn rules(parameters: &Parameters) -> Vec<Rule> {
     let mut ip = vec![
         ("guard", from_tasks().network(Field::DESTINATION, loopback).drop()),
         ("prerouting", load_service(from_tasks()).map(SERVICES.name).dnat()),
+        (
+            "prerouting",
+            load_service(from_tasks().load(Field::SOURCE, 0).lookup(CLIENTS.name)).map(RESERVED.name).dnat(),
+        ),
     ];
     ip.extend(match publish {
         Publish::Loopback => vec![

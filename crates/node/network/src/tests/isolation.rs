@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd as _;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket};
 
 use super::*;
-use crate::{HostService, Mac, TaskNetwork};
+use crate::{Audience, HostService, Mac, TaskNetwork};
 
 /// An Ethernet frame with a UDP datagram (its checksum left out, as IPv4 allows).
 struct Datagram {
@@ -64,7 +64,8 @@ fn scene() -> Scene {
     service.set_read_timeout(Some(ARRIVAL)).expect("timeout");
     let address = SocketAddrV4::new(net.gateway(), service.local_addr().expect("address").port());
     // Offered on the loopback address: so the input chain lets it through, and the guard alone stops a direct call.
-    let offer = HostService { protocol: Protocol::Udp, address, target: local(address.port()) };
+    let offer =
+        HostService { protocol: Protocol::Udp, address, target: local(address.port()), audience: Audience::All };
     host.run(net.offer(offer)).expect("offer");
     let ip = task.ip.expect("address");
     let honest =

@@ -67,9 +67,8 @@ impl Host {
         let names = crate::config::Names::new(installation);
         let mut netfilter = Socket::open(NETLINK_NETFILTER).expect("socket");
         let mut found = BTreeMap::new();
-        for (family, set) in
-            [(Family::Ip, "ports"), (Family::Ip, "services"), (Family::Ip, "listeners"), (Family::Bridge, "endpoints")]
-        {
+        let sets = ["ports", "services", "reserved", "clients", "listeners"].map(|set| (Family::Ip, set));
+        for (family, set) in sets.into_iter().chain([(Family::Bridge, "endpoints")]) {
             let elements = nft::elements(&mut netfilter, family, &names.table, set).expect("elements");
             let mut elements: Vec<_> =
                 elements.iter().map(|(key, data)| format!("{:?}", Element::read(set, key, data))).collect();

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 
 use super::*;
-use crate::{Eni, HostService, Mac, Publish};
+use crate::{Audience, Eni, HostService, Mac, Publish, TaskNetwork};
 
 #[test]
 fn a_dynamic_port_on_127_0_0_1_reaches_the_task() {
@@ -137,28 +137,61 @@ fn published_on_all_addresses_if_asked() {
     within(&neighbour.netns_path, || call_tcp(SocketAddrV4::new(outside.gateway(), 18080))).expect("from outside");
 }
 
-#[test]
-fn an_offered_service_is_reached_at_its_own_address() {
-    let host = Host::new();
-    let net = host.open("one");
-    let task = host.run(net.create_bridge("task", &[])).expect("create");
-    let here = Path::new("/proc/thread-self/ns/net");
+/// Answers on the host's loopback; gives where.
+fn serve_on_host(host: &Host) -> SocketAddrV4 {
     let listener = TcpListener::bind(local(0)).expect("listen");
     let target = local(listener.local_addr().expect("address").port());
     drop(listener);
     let host_netns = host.dir.path().join("host");
     std::fs::write(&host_netns, "").expect("file");
+    let here = Path::new("/proc/thread-self/ns/net");
     mount(Some(here), &host_netns, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("mount");
     serve_tcp(&host_netns, target.port());
+    target
+}
 
+#[test]
+fn an_offered_service_is_reached_at_its_own_address() {
+    let host = Host::new();
+    let net = host.open("one");
+    let task = host.run(net.create_bridge("task", &[])).expect("create");
+    let target = serve_on_host(&host);
     let address = SocketAddrV4::new(Ipv4Addr::new(169, 254, 170, 2), 80);
-    let service = HostService { protocol: Protocol::Tcp, address, target };
+    let service = HostService { protocol: Protocol::Tcp, address, target, audience: Audience::All };
     let call = || within(&task.netns_path, || call_tcp(address));
     assert!(call().is_err(), "not offered yet");
     host.run(net.offer(service)).expect("offer");
     assert_eq!(call().expect("offered"), task.ip.expect("address"), "the service sees which task calls");
     host.run(net.withdraw(service)).expect("withdraw");
     assert!(call().is_err(), "withdrawn");
+}
+
+#[test]
+fn a_service_for_clients_is_reached_by_clients_alone() {
+    let host = Host::new();
+    let net = host.open("one");
+    let target = serve_on_host(&host);
+    let address = SocketAddrV4::new(Ipv4Addr::new(169, 254, 170, 2), 4566);
+    let service = HostService { protocol: Protocol::Tcp, address, target, audience: Audience::Clients };
+    host.run(net.offer(service)).expect("offer");
+    let [client, stranger] = ["client", "stranger"].map(|id| host.run(net.create_bridge(id, &[])).expect("create"));
+    let call = |task: &TaskNetwork| within(&task.netns_path, || call_tcp(address)).ok();
+    assert_eq!(call(&client), None, "nobody is a client by birth");
+    for _ in 0..2 {
+        host.run(net.make_client("client")).expect("make it a client");
+    }
+    assert_eq!((call(&client), call(&stranger)), (client.ip, None));
+    assert_eq!(host.run(net.verify()).expect("verify"), [], "the element is one that is expected");
+    // Whoever opens the network next knows it still.
+    drop(net);
+    let net = host.open("one");
+    host.run(net.adopt(["client", "stranger"].map(str::to_owned))).expect("adopt");
+    host.run(net.offer(service)).expect("offer");
+    assert_eq!((call(&client), call(&stranger)), (client.ip, None));
+    // The next task with the address is no client.
+    host.run(net.delete("client")).expect("delete");
+    assert!(host.inventory("one")["clients"].is_empty());
+    host.run(net.make_client("client")).expect("a task that is gone has nothing to be let in by");
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Driver {
         // A shim that is alive was started with the network that is noted. It has mounts of its own, and would not see a
         // network namespace that is bound later.
         if liveness == Liveness::NeverStarted || self.record.network.is_none() {
-            let network = prepare::network(&self.host, &self.record.task).await?;
+            let network = prepare::network(&self.host, &self.record).await?;
             fail_point::reach("network-made");
             for container in &mut self.record.known.containers {
                 let ports = self.record.task.containers.iter().find(|it| it.name == container.name);
