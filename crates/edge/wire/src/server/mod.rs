@@ -18,7 +18,7 @@ mod upgrade;
 pub use body::{BodyError, ResponseBody, full, read_body};
 pub use edge::Edge;
 pub use limits::Limits;
-pub use listen::{Peer, serve};
+pub use listen::{Listener, Peer, serve};
 pub use paths::Handler;
 pub use throttle::Throttle;
 pub use upgrade::{Refusal, TokenUpgradeHandler, Upgrade, UpgradeHandler, UpgradedIo};

@@ -5,5 +5,6 @@
 mod calls;
 mod connections;
 mod hostile;
+mod sockets;
 mod toy;
 mod websockets;
