@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use estiva_wire::client::SOCKET_SCHEME;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
@@ -55,6 +56,16 @@ impl InstallationOptions {
         arguments
     }
 
+    /// Where agents and commands of this machine reach the control plane: at its socket if it has one, which no program sees
+    /// that listens to the network; otherwise at the endpoint's address.
+    pub fn server(&self, here: &Installation) -> String {
+        let socket = here.api_socket();
+        if socket.exists() {
+            return format!("{SOCKET_SCHEME}{}", socket.display());
+        }
+        here.running_endpoint().unwrap_or_else(|| self.endpoint())
+    }
+
     /// The endpoint's URL as clients on this machine use it.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.endpoint_address())
@@ -99,6 +110,8 @@ impl Installation {
     /// Removes the directory of sockets and namespaces, unless there is something in it: that is somebody else's, or will be
     /// found by the next start.
     pub fn leave_run_dir(&self) {
+        // A control plane that was killed may have left it.
+        let _ = fs::remove_file(self.api_socket());
         let _ = fs::remove_dir(Path::new(RUN_DIR).join(&self.name));
     }
 
@@ -126,6 +139,11 @@ impl Installation {
     /// Where `estiva up` hears what is to become of its further nodes.
     pub fn control_socket(&self) -> Result<PathBuf> {
         Ok(self.run_dir()?.join("up.sock"))
+    }
+
+    /// Where the control plane listens for agents and commands of this machine. [`run_dir`](Self::run_dir) makes the directory.
+    pub fn api_socket(&self) -> PathBuf {
+        Path::new(RUN_DIR).join(&self.name).join("api.sock")
     }
 
     /// The further nodes' network namespaces.

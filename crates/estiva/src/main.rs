@@ -3,17 +3,21 @@
 mod command;
 mod credentials;
 mod descriptors;
+mod handover;
 mod installation;
+mod listen;
 mod memory;
 mod nodes;
 mod output;
 mod owner;
 mod patience;
+mod program;
 mod progress;
 mod ready;
 mod supervisor_state;
 mod telemetry;
 
+use std::ffi::CString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -55,6 +59,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Fails on no Linux; a name is a help to whoever looks, and nothing relies on it.
+    let _ = nix::sys::prctl::set_name(&CString::new(program::NAME).unwrap_or_default());
     // The shim forks: it has to begin before anything starts a thread, and wants nothing of the command line's weight.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|argument| argument == "shim") {

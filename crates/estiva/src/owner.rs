@@ -9,7 +9,6 @@ use crate::installation::InstallationOptions;
 /// A client of the installation's control plane, with its owner's keys.
 pub fn client(installation: &InstallationOptions) -> Result<Client> {
     let here = installation.open()?;
-    let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
     let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    Ok(Client::new(&endpoint, credentials.owner, credentials.region)?)
+    Ok(Client::of_server(&installation.server(&here), credentials.owner, credentials.region)?)
 }

@@ -9,11 +9,20 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Tries until it works, fails with something other than `is_taken`, or patience ends. The kernel tells nobody when a
 /// stranger's lock becomes free.
-pub fn patiently<T, E>(is_taken: impl Fn(&E) -> bool, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn patiently<T, E>(is_taken: impl Fn(&E) -> bool, attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    patiently_for(PATIENCE, is_taken, attempt)
+}
+
+/// The same with another patience.
+pub fn patiently_for<T, E>(
+    patience: Duration,
+    is_taken: impl Fn(&E) -> bool,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let begun = Instant::now();
     loop {
         match attempt() {
-            Err(error) if is_taken(&error) && begun.elapsed() < PATIENCE => sleep(INTERVAL),
+            Err(error) if is_taken(&error) && begun.elapsed() < patience => sleep(INTERVAL),
             other => return other,
         }
     }

@@ -193,13 +193,15 @@ async fn serve(sessions: &Sessions, id: &str, end: End, socket: Socket) {
 /// Hands frames over until one end has enough.
 async fn relay<S: Io>(mut one: WebSocketStream<S>, mut other: WebSocketStream<S>) {
     loop {
-        let (message, to) = tokio::select! {
-            message = one.next() => (message, &mut other),
-            message = other.next() => (message, &mut one),
+        let (message, from, to) = tokio::select! {
+            message = one.next() => (message, &mut one, &mut other),
+            message = other.next() => (message, &mut other, &mut one),
         };
         match message {
             Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
                 if !matches!(timeout(SEND_WAIT, to.send(message)).await, Ok(Ok(()))) {
+                    // It has gone, or hangs. What it said before, its program's exit code above all, may not be read yet.
+                    let _ = timeout(TOKEN_WAIT, last_words(to, from)).await;
                     break;
                 }
             }
@@ -215,6 +217,14 @@ async fn relay<S: Io>(mut one: WebSocketStream<S>, mut other: WebSocketStream<S>
 
 fn session_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
+}
+
+async fn last_words<S: Io>(gone: &mut WebSocketStream<S>, to: &mut WebSocketStream<S>) {
+    while let Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) = gone.next().await {
+        if to.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn socket(io: UpgradedIo) -> Socket {
@@ -249,6 +259,21 @@ mod tests {
         assert!(node.next().await.unwrap().unwrap().is_close());
         drop((caller, node));
         relaying.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_an_end_said_before_it_left_is_handed_over() {
+        // Which end is looked at first is left to chance.
+        for _ in 0..50 {
+            let ((one, mut caller), (other, mut node)) = (pair().await, pair().await);
+            node.send(Message::text("exit code 7")).await.unwrap();
+            drop(node);
+            caller.send(Message::text("too late")).await.unwrap();
+            let relaying = tokio::spawn(relay(one, other));
+            assert_eq!(caller.next().await.unwrap().unwrap(), Message::text("exit code 7"));
+            drop(caller);
+            relaying.await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,3 +6,6 @@
 pub mod client;
 pub mod server;
 pub mod sigv4;
+mod stream;
+
+pub use stream::{Io, Stream};

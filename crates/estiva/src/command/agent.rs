@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,14 +11,16 @@ use clap::{Args, ValueEnum};
 use estiva_agent::{Agent, AgentError, Identity, ImagePullBehavior, NodeOptions, Seat, size_of};
 use estiva_model::{Region, hex_id};
 use estiva_network::Subnet;
+use estiva_wire::client::SOCKET_SCHEME;
 use estiva_wire::sigv4::{Secret, SigningCredentials};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::credentials::InstallationCredentials;
+use crate::handover::{self, Sockets};
 use crate::installation::{Installation, InstallationOptions};
 use crate::patience::patiently;
-use crate::{ready, telemetry};
+use crate::{program, ready, telemetry};
 
 const ZONE_CHARS_MAX: usize = 63;
 
@@ -27,7 +30,7 @@ const ZONE_CHARS_MAX: usize = 63;
 /// Tasks outlive the agent: the next one takes them back.
 #[derive(Args)]
 pub struct Options {
-    /// The control plane's endpoint; that of --listen unless given
+    /// The control plane's endpoint, or its socket as unix:/path; that of the installation in --data unless given
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The cluster that the node joins, made if it is new
@@ -124,12 +127,13 @@ fn in_words(duration: Duration) -> String {
 /// Runs until SIGINT or SIGTERM.
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     telemetry::start();
+    let sockets = handover::take()?;
     let here = installation.open()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let agent_options = agent_options(installation, &here, options)?;
+    let agent_options = agent_options(installation, &here, options, sockets)?;
     let open = || runtime.block_on(Agent::open(agent_options.clone()));
     let agent = patiently(AgentError::is_taken, open).context("cannot open the node")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let told = async {
@@ -146,7 +150,11 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         agent.run(announce, told).await.context("the node cannot work")?;
         info!("the agent ends; tasks run on");
         Ok(())
-    })
+    });
+    // The process ends with its runtime as it is. Taken apart first, a driver that waits for the disk would go on without timers,
+    // and panic; and nothing needs to be waited for, as every step can be cut short.
+    std::mem::forget(runtime);
+    ended
 }
 
 /// Where this installation's node keeps what it has.
@@ -156,7 +164,7 @@ pub fn node_options(here: &Installation) -> Result<NodeOptions> {
         state_dir: here.node_dir()?,
         image_dir: here.image_dir()?,
         run_dir: here.run_dir()?,
-        exe: std::env::current_exe().context("cannot find this program")?,
+        exe: program::PATH.into(),
         seat: None,
         size: None,
     })
@@ -186,6 +194,7 @@ fn agent_options(
     installation: &InstallationOptions,
     here: &Installation,
     options: &Options,
+    sockets: Sockets,
 ) -> Result<estiva_agent::Options> {
     let (credentials, region) = credentials(here)?;
     let mut node = options.place.options(here)?;
@@ -197,9 +206,12 @@ fn agent_options(
         None if options.external => Some(external_id(&node.state_dir)?),
         name => name.clone(),
     };
+    let server = options.server.clone().unwrap_or_else(|| installation.server(here));
     Ok(estiva_agent::Options {
         node,
-        server: options.server.clone().unwrap_or_else(|| installation.endpoint()),
+        server_of_tasks: if server.starts_with(SOCKET_SCHEME) { installation.endpoint() } else { server.clone() },
+        server,
+        containers_listener: sockets.tcp.into_iter().next().map(Arc::new),
         cluster: options.cluster.clone(),
         region,
         credentials,

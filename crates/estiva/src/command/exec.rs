@@ -10,9 +10,10 @@ use estiva_api_ecs::ExecuteCommand;
 use estiva_api_ecs::types::ExecuteCommandRequest;
 use estiva_session_protocol::payload::Size;
 use estiva_session_protocol::{Client as Session, ClientEvent, DATA_BYTES_MAX, FRAME_BYTES_MAX};
+use estiva_wire::Stream;
+use estiva_wire::client::Client;
 use futures_util::{SinkExt, StreamExt};
 use nix::sys::termios::{self, SetArg, Termios};
-use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -61,18 +62,17 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     let code = runtime.block_on(async {
         let answer = client.call::<ExecuteCommand>(&request).await.context("the program was not started")?;
         let session = answer.session.context("the answer has no session")?;
-        let socket = connect(&session.stream_url.unwrap_or_default()).await?;
+        let socket = connect(&client, &session.stream_url.unwrap_or_default()).await?;
         attach(socket, &session.token_value.unwrap_or_default()).await
     })?;
     // A thread still waits for input.
     std::process::exit(code)
 }
 
-async fn connect(url: &str) -> Result<WebSocketStream<TcpStream>> {
+async fn connect(client: &Client, url: &str) -> Result<WebSocketStream<Stream>> {
     let authority = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next());
     let Some(authority) = authority else { bail!("cannot connect to {url}: the session's URL must begin with ws://") };
-    let stream = TcpStream::connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
-    stream.set_nodelay(true)?;
+    let stream = client.connect(authority).await.with_context(|| format!("cannot connect to {authority}"))?;
     let config =
         WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
     let connected = client_async_with_config(url, stream, Some(config)).await;
@@ -80,7 +80,7 @@ async fn connect(url: &str) -> Result<WebSocketStream<TcpStream>> {
 }
 
 /// Speaks with the program until one of both ends: the exit code.
-async fn attach(mut socket: WebSocketStream<TcpStream>, token: &str) -> Result<i32> {
+async fn attach(mut socket: WebSocketStream<Stream>, token: &str) -> Result<i32> {
     let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let kind = if has_terminal { TERMINAL_CLIENT } else { PIPE_CLIENT };
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(LONG);
@@ -94,7 +94,8 @@ async fn attach(mut socket: WebSocketStream<TcpStream>, token: &str) -> Result<i
     let (mut input_ended, mut end_told) = (false, false);
     loop {
         for frame in session.take_frames() {
-            socket.send(Message::binary(frame)).await?;
+            // An end that has gone may have said before how the program ended: that is read below.
+            let _ = socket.send(Message::binary(frame)).await;
         }
         if session.is_closed() {
             break;

@@ -14,16 +14,18 @@ use estiva_logs::LogsService;
 use estiva_model::{AccountId, Ambient, Region};
 use estiva_store::backend::Sqlite;
 use estiva_store::{BackendError, OpenError, Schema, Store};
-use estiva_wire::server::{Edge, Limits, Throttle, serve};
+use estiva_wire::server::{Edge, Limits, Listener, Throttle, serve};
 use estiva_wire::sigv4::{Verification, Verifier};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use super::up::control;
 use crate::credentials::InstallationCredentials;
+use crate::handover::Sockets;
 use crate::installation::{Installation, InstallationOptions};
 use crate::patience::patiently;
-use crate::{descriptors, memory, ready, telemetry};
+use crate::{descriptors, handover, listen, memory, ready, telemetry};
 
 /// The tables' version: it grows with each migration.
 const SCHEMA_VERSION: u32 = 1;
@@ -88,18 +90,28 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     // Each node has two connections.
     descriptors::raise();
     memory::give_back();
+    let sockets = handover::take()?;
     let here = installation.open()?;
-    tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, &options.settings))
+    tokio::runtime::Runtime::new()?.block_on(serve_until_told(installation, &here, sockets, &options.settings))
 }
 
 async fn serve_until_told(
     installation: &InstallationOptions,
     here: &Installation,
+    mut sockets: Sockets,
     settings: &ServerSettings,
 ) -> Result<()> {
     let listen = installation.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    if sockets.tcp.is_empty() {
+        sockets.tcp = listen::at_address(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    }
     let store = open_store(here)?;
+    // Not before the store is ours: the socket of a control plane that runs is not to be taken away from it.
+    let own_socket = sockets.local.is_empty().then(|| here.api_socket());
+    if let Some(path) = &own_socket {
+        here.run_dir()?;
+        sockets.local.push(listen::at_path(path)?);
+    }
     let iam = Iam::new(store.clone());
     let keys = iam.installation_keys(&AccountId::default()).await.context("cannot make the installation's keys")?;
     let credentials = InstallationCredentials { region: Region::default(), owner: keys.owner, node: keys.node };
@@ -159,10 +171,17 @@ async fn serve_until_told(
     ready::announce("ready")?;
     info!(endpoint = installation.endpoint(), "the control plane is up");
     tokio::select! {
-        () = serve(listener, edge, told) => {}
+        () = serve(listeners(sockets)?, edge, told) => {}
         () = background => {}
     }
-    Ok(())
+    own_socket.as_deref().map_or(Ok(()), control::remove)
+}
+
+/// Those in the file system first: the installation's own are not kept waiting by a crowd.
+fn listeners(sockets: Sockets) -> Result<Vec<Listener>> {
+    let local = sockets.local.into_iter().map(|socket| UnixListener::from_std(socket).map(Listener::Socket));
+    let tcp = sockets.tcp.into_iter().map(|socket| TcpListener::from_std(socket).map(Listener::Tcp));
+    local.chain(tcp).collect::<Result<_, _>>().context("cannot listen")
 }
 
 fn open_store(here: &Installation) -> Result<Store> {

@@ -7,9 +7,8 @@ use estiva_api_ecs::{DescribeClusters, ListClusters};
 use estiva_wire::client::Client;
 use serde::Serialize;
 
-use crate::credentials::InstallationCredentials;
 use crate::installation::InstallationOptions;
-use crate::output;
+use crate::{output, owner};
 
 /// DescribeClusters takes so many at a time, and ListClusters gives no more.
 const PAGE: i32 = 100;
@@ -41,8 +40,7 @@ struct ClusterStatus {
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     let here = installation.open()?;
     let endpoint = here.running_endpoint().unwrap_or_else(|| installation.endpoint());
-    let credentials = InstallationCredentials::load(&here.credentials_file())?;
-    let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+    let client = owner::client(installation)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clusters =
         runtime.block_on(clusters(&client)).with_context(|| format!("Estiva does not answer at {endpoint}"))?;

@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::installation::{Installation, InstallationOptions};
-use crate::{descriptors, ready, telemetry};
+use crate::{descriptors, program, ready, telemetry};
 
 pub mod control;
 mod name_server;
 mod node;
 mod nodes;
 mod part;
+mod pauses;
 mod relay;
 mod supervisor;
 
@@ -67,8 +68,8 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
 /// Starts this program again in a session of its own, and waits for its word.
 fn detach(installation: &InstallationOptions, here: &Installation, options: &Options) -> Result<()> {
     let log = here.append_log()?;
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg("--data").arg(here.data()).arg("--listen").arg(installation.listen.to_string());
+    let mut command = Command::new(program::PATH);
+    command.arg0(program::NAME).arg("--data").arg(here.data()).arg("--listen").arg(installation.listen.to_string());
     command.args(["up", "--detached", "--cluster", &options.cluster]);
     command.args(options.server.arguments()).args(options.node.arguments());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

@@ -22,6 +22,7 @@ mod registration;
 mod session;
 
 pub use capacity::Capacity;
+pub use endpoint::listen_for_containers;
 pub use error::AgentError;
 pub use exec::{PIPE_CLIENT, TERMINAL_CLIENT};
 pub use instance_type::size_of;

@@ -38,7 +38,7 @@ impl Agent {
         let host = Host::online(&options).await?;
         let control_plane = ControlPlane::of(&options)?;
         // Before any task goes on: containers are told where it is.
-        let endpoint = Endpoint::open(&host, &options.node.state_dir, &options.server).await?;
+        let endpoint = Endpoint::open(&host, &options).await?;
         let engine = Engine::restore(Arc::clone(&host)).await?;
         Ok(Self { options, host, engine, control_plane, endpoint })
     }

@@ -1,7 +1,8 @@
 //! What an agent is told at start.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use estiva_image::PullPolicy;
@@ -61,8 +62,12 @@ pub struct Identity {
 pub struct Options {
     /// Where the node keeps what it has.
     pub node: NodeOptions,
-    /// The control plane's endpoint, such as `http://127.0.0.1:4566`.
+    /// Where the control plane is: a URL such as `http://127.0.0.1:4566`, or a socket such as `unix:/run/estiva/api.sock`.
     pub server: String,
+    /// The control plane's endpoint as tasks may use it, always a URL: they see no socket of the host's.
+    pub server_of_tasks: String,
+    /// Where containers reach the node, if its agent need not listen for itself: see [`crate::listen_for_containers`].
+    pub containers_listener: Option<Arc<TcpListener>>,
     /// The cluster to register with.
     pub cluster: String,
     /// The region to sign for.

@@ -14,7 +14,7 @@ use estiva_schema::{ApiError, Authorizer, Request, json as codec};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
 use estiva_wire::client::signed_upgrade_request;
-use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::server::{Edge, Limits, Listener, serve};
 use estiva_wire::sigv4::{Credential, CredentialSource, Secret, SigningCredentials, Verification, Verifier};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         let watching = dispatch.clone();
         let tasks = vec![
-            tokio::spawn(serve(listener, edge, std::future::pending())),
+            tokio::spawn(serve(vec![Listener::Tcp(listener)], edge, std::future::pending())),
             tokio::spawn(async move { watching.run().await }),
         ];
         let ecs = EcsService::new(

@@ -1,5 +1,6 @@
 //! One call of an operation: encode, sign, send, decode.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,18 @@ use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 
 use super::clock::Offset;
+use super::connect::{SocketConnector, over_tcp};
 use super::error::{ClientError, ServiceError};
 use super::transport::{Transport, TransportError};
 use crate::sigv4::{Signable, SigningCredentials, sign_headers};
+use crate::stream::Stream;
 
+/// Begins an endpoint that is a socket of this machine's file system: what passes there no network shows, and only the
+/// socket's owner connects.
+pub const SOCKET_SCHEME: &str = "unix:";
+
+/// What requests over a socket name as their host.
+const SOCKET_HOST: &str = "http://localhost";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -26,6 +35,8 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 #[derive(Clone)]
 pub struct Client {
     transport: Transport,
+    /// Where sessions connect to as well, if the endpoint is a socket.
+    socket: Option<SocketConnector>,
     endpoint: Uri,
     credentials: SigningCredentials,
     region: Region,
@@ -45,8 +56,19 @@ pub enum EndpointError {
 }
 
 impl Client {
+    /// A client of the control plane that the machine's owner names: a URL, or a socket such as
+    /// `unix:/run/estiva/api.sock`. What a task definition names is never taken for a socket: see [`Client::new`].
+    pub fn of_server(server: &str, credentials: SigningCredentials, region: Region) -> Result<Self, EndpointError> {
+        let Some(path) = server.strip_prefix(SOCKET_SCHEME) else { return Self::new(server, credentials, region) };
+        let socket = SocketConnector(Arc::from(Path::new(path)));
+        let transport = Transport::over(socket.clone());
+        let (socket, endpoint, clock) = (Some(socket), Uri::from_static(SOCKET_HOST), Arc::default());
+        Ok(Self { transport, socket, endpoint, credentials, region, timeout: TIMEOUT, clock })
+    }
+
     /// A client of `endpoint`, such as `http://127.0.0.1:4566`.
     pub fn new(endpoint: &str, credentials: SigningCredentials, region: Region) -> Result<Self, EndpointError> {
+        let clock = Arc::default();
         let uri: Uri = endpoint.parse().map_err(|_| EndpointError::Url(endpoint.to_owned()))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -54,8 +76,7 @@ impl Client {
             _ => return Err(EndpointError::Url(endpoint.to_owned())),
         };
         let transport = Transport::new(tls).map_err(EndpointError::TrustStore)?;
-        let clock = Arc::default();
-        Ok(Self { transport, endpoint: uri, credentials, region, timeout: TIMEOUT, clock })
+        Ok(Self { transport, socket: None, endpoint: uri, credentials, region, timeout: TIMEOUT, clock })
     }
 
     /// The same client with another time limit for each call, from connecting to the answer's end.
@@ -65,9 +86,40 @@ impl Client {
         self
     }
 
+    /// The same client, signing for another region.
+    #[must_use]
+    pub fn with_region(mut self, region: Region) -> Self {
+        self.region = region;
+        self
+    }
+
+    /// The same client, signing as somebody else.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: SigningCredentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
     /// The time by the service's clock, as far as it is known to be another than this machine's.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The endpoint as a URL; one that is a socket has none of its own, and any host will do.
+    pub fn url(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    /// A bare connection for a session at `authority` (`host:port`): a client of a socket connects to that, whatever
+    /// host the service names.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub async fn connect(&self, authority: &str) -> std::io::Result<Stream> {
+        match &self.socket {
+            Some(socket) => Ok(Box::new(socket.connect().await?)),
+            None => over_tcp(authority).await,
+        }
     }
 
     /// Calls one operation.
@@ -93,7 +145,10 @@ impl Client {
         let operation = Op::SCHEMA.name;
         let invalid = |source: TransportError| ClientError::Request { operation, source };
         let request = self.request::<Op>(body).map_err(|error| invalid(error.into()))?;
-        let endpoint = || self.endpoint.to_string();
+        let endpoint = || match &self.socket {
+            Some(socket) => format!("{SOCKET_SCHEME}{}", socket.0.display()),
+            None => self.endpoint.to_string(),
+        };
         tokio::time::timeout(self.timeout, self.transport.send(request))
             .await
             .map_err(|_| ClientError::TimedOut { operation, endpoint: endpoint(), timeout: self.timeout })?

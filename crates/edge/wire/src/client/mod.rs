@@ -2,10 +2,11 @@
 
 mod call;
 mod clock;
+mod connect;
 mod error;
 mod transport;
 mod upgrade;
 
-pub use call::{Client, EndpointError};
+pub use call::{Client, EndpointError, SOCKET_SCHEME};
 pub use error::{ClientError, ServiceError};
 pub use upgrade::signed_upgrade_request;

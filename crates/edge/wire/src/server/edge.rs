@@ -3,7 +3,6 @@
 //! The order is the defence: nothing of a body is read before the head shows a known key, and no service is called before
 //! the whole signature holds and the authorizer agrees.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -245,7 +244,7 @@ impl Edge {
         match proven {
             Some(caller) => (!(self.is_trusted)(caller)).then(|| caller.arn()),
             // Anybody can claim to be the owner; a signature shows it, and that covers the body.
-            None => Some(peer(parts).to_string()),
+            None => parts.extensions.get::<Peer>().and_then(Peer::address).map(|address| address.to_string()),
         }
     }
 
@@ -312,11 +311,6 @@ fn refused(refusal: Refusal) -> Response<ResponseBody> {
     *response.status_mut() = refusal.status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// Where a request comes from.
-fn peer(parts: &Parts) -> IpAddr {
-    parts.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
 /// A signature for one service is no good for another.

@@ -1,26 +1,30 @@
 //! The accept loop: connections in, HTTP/1.1 or HTTP/2 on each, an orderly end.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::admission::{Admission, Place};
+use super::admission::{Admission, Place, Source};
 use super::edge::Edge;
 use super::limits::Limits;
 use super::patience::Patient;
+use crate::stream::Stream;
 
 /// The pause after a failed `accept` (out of descriptors, above all), in which connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,16 +34,49 @@ const WINDOW_BYTES: u32 = 65_535;
 
 /// The other end of a request's connection: among the extensions of every request that a [`super::Handler`] gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub enum Peer {
+    /// Whoever is at this address.
+    Address(SocketAddr),
+    /// A process that may open the server's socket in the file system.
+    Socket,
+}
 
-/// Serves `edge` on `listener` until `shutdown` is ready; then finishes what is under way, for as long as
+impl Peer {
+    /// Its address, if it has one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address.ip()),
+            Self::Socket => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Socket => formatter.write_str("the socket"),
+        }
+    }
+}
+
+/// What a server takes connections from.
+#[derive(Debug)]
+pub enum Listener {
+    /// An address.
+    Tcp(TcpListener),
+    /// A socket in the file system.
+    Socket(UnixListener),
+}
+
+/// Serves `edge` on `listeners` until `shutdown` is ready; then finishes what is under way, for as long as
 /// [`Limits::drain`] allows, and cuts off the rest.
-pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listeners: Vec<Listener>, edge: Edge, shutdown: impl Future<Output = ()>) {
     let edge = Arc::new(edge);
     let limits = edge.limits();
     let builder = Arc::new(connection_builder(limits));
     let admission = Admission::new(limits.shares);
-    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let doors: Vec<Door> = listeners.into_iter().map(|listener| Door::new(listener, limits.connections_max)).collect();
     let graceful = GracefulShutdown::new();
     let (end, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -48,7 +85,7 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Outp
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&doors) => accepted,
         };
         while tasks.try_join_next().is_some() {}
         let Some((stream, peer, slot)) = accepted else {
@@ -59,15 +96,15 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Outp
             builder: builder.clone(),
             watcher: graceful.watcher(),
             ended: ended.clone(),
-            peer: Peer(peer),
-            place: admission.enter(peer.ip()),
+            peer,
+            place: place_of(&admission, peer),
         };
         tasks.spawn(async move {
             connection.drive(stream).await;
             drop(slot);
         });
     }
-    drop((listener, ended));
+    drop((doors, ended));
     let orderly = async {
         graceful.shutdown().await;
         end.closed().await;
@@ -79,19 +116,64 @@ pub async fn serve(listener: TcpListener, edge: Edge, shutdown: impl Future<Outp
     tasks.shutdown().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, slot)),
-        Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+fn place_of(admission: &Admission, peer: Peer) -> Place {
+    match peer {
+        Peer::Address(address) => admission.enter(address.ip()),
+        // Who may open the socket is the installation's owner, or one of its nodes.
+        Peer::Socket => {
+            let place = admission.enter(Source::Subject(peer.to_string()));
+            place.standing().prove("socket", true);
+            place
         }
     }
+}
+
+/// A listener and the places of those who came through it: a crowd at one keeps nobody out at another.
+struct Door {
+    listener: Listener,
+    slots: Arc<Semaphore>,
+}
+
+type Accepted = (Stream, Peer, OwnedSemaphorePermit);
+
+impl Door {
+    fn new(listener: Listener, connections_max: usize) -> Self {
+        Self { listener, slots: Arc::new(Semaphore::new(connections_max)) }
+    }
+
+    async fn accept(&self) -> Option<Accepted> {
+        let slot = self.slots.clone().acquire_owned().await.ok()?;
+        match self.listener.accept().await {
+            Ok((stream, peer)) => Some((stream, peer, slot)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are single small writes; a failure here only costs latency.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Peer::Address(address)))
+            }
+            Self::Socket(listener) => Ok((Box::new(listener.accept().await?.0), Peer::Socket)),
+        }
+    }
+}
+
+/// The next connection, whichever door it comes through.
+async fn accept(doors: &[Door]) -> Option<Accepted> {
+    if doors.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(doors.iter().map(|door| Box::pin(door.accept()))).await.0
 }
 
 fn connection_builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
@@ -128,10 +210,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn drive(self, stream: TcpStream) {
+    async fn drive(self, stream: Stream) {
         let Self { edge, builder, watcher, ended, peer, place } = self;
-        // Answers are single small writes; a failure here only costs latency.
-        let _ = stream.set_nodelay(true);
         let Limits { first_head_timeout, write_timeout, .. } = *edge.limits();
         let begun = Arc::new(AtomicBool::new(false));
         let service = service_fn({
@@ -158,7 +238,7 @@ impl Connection {
         let ended_early = tokio::select! {
             biased;
             outcome = &mut connection => Some(outcome),
-            () = &mut evicted => return tracing::debug!(peer = %peer.0, "closed: others need the place"),
+            () = &mut evicted => return tracing::debug!(%peer, "closed: others need the place"),
             () = tokio::time::sleep(first_head_timeout) => None,
         };
         let outcome = match ended_early {
@@ -166,12 +246,12 @@ impl Connection {
             None if begun.load(Ordering::Relaxed) => tokio::select! {
                 biased;
                 outcome = &mut connection => outcome,
-                () = evicted => return tracing::debug!(peer = %peer.0, "closed: others need the place"),
+                () = evicted => return tracing::debug!(%peer, "closed: others need the place"),
             },
-            None => return tracing::debug!(peer = %peer.0, "closed: no request came in time"),
+            None => return tracing::debug!(%peer, "closed: no request came in time"),
         };
         if let Err(error) = outcome {
-            tracing::debug!(peer = %peer.0, %error, "a connection ended in an error");
+            tracing::debug!(%peer, %error, "a connection ended in an error");
         }
     }
 }

@@ -22,7 +22,7 @@ pub use admission::{Admission, Place, Shares, Source, Standing, Underway};
 pub use body::{BodyError, ResponseBody, full, read_body};
 pub use edge::Edge;
 pub use limits::Limits;
-pub use listen::{Peer, serve};
+pub use listen::{Listener, Peer, serve};
 pub use paths::Handler;
 pub use patience::Patient;
 pub use throttle::Throttle;

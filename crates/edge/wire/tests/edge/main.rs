@@ -6,5 +6,6 @@ mod calls;
 mod connections;
 mod hostile;
 mod pools;
+mod sockets;
 mod toy;
 mod websockets;

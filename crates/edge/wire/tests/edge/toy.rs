@@ -1,6 +1,7 @@
 //! A service of a few operations, and a server that runs it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,12 +11,12 @@ use estiva_model::{AccountId, Caller, Principal, Region};
 use estiva_schema::codec::Codec;
 use estiva_schema::{ApiError, Authorizer, Operation, OperationSchema, Protocol, RawRequest, Service, ServiceSchema};
 use estiva_wire::client::Client;
-use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::server::{Edge, Limits, Listener, serve};
 use estiva_wire::sigv4::{
     Credential, CredentialSource, Secret, Signable, SigningCredentials, Verification, Verifier, sign_headers,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -170,7 +171,21 @@ impl Server {
         Self::with(Limits::default(), Verification::Required, |edge| edge).await
     }
 
+    /// One that listens at a socket too.
+    pub async fn at_socket(limits: Limits, socket: &Path) -> Self {
+        Self::listening(limits, Verification::Required, |edge| edge, Some(socket)).await
+    }
+
     pub async fn with(limits: Limits, verification: Verification, more: impl FnOnce(Edge) -> Edge) -> Self {
+        Self::listening(limits, verification, more, None).await
+    }
+
+    async fn listening(
+        limits: Limits,
+        verification: Verification,
+        more: impl FnOnce(Edge) -> Edge,
+        socket: Option<&Path>,
+    ) -> Self {
         let toy =
             |schema| Arc::new(Toy { schema, calls: AtomicUsize::new(0), waiting: Notify::new(), go_on: Notify::new() });
         let json = toy(&JSON_SCHEMA);
@@ -179,9 +194,11 @@ impl Server {
             Edge::new(verifier, Arc::new(AllButForbidden), limits).service(json.clone()).service(toy(&FORM_SCHEMA));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let socket = socket.map(|path| Listener::Socket(UnixListener::bind(path).unwrap()));
+        let listeners = socket.into_iter().chain([Listener::Tcp(listener)]).collect();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let task = tokio::spawn(serve(listener, more(edge), shutdown));
+        let task = tokio::spawn(serve(listeners, more(edge), shutdown));
         Self { address, toy: json, stop: Some(stop), task }
     }
 

@@ -1,14 +1,15 @@
 //! How commands speak with the `estiva up` that runs: one line of JSON each way, on a socket that only the owner reaches.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::listen;
 
 /// A line has at most so many bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -53,11 +54,8 @@ pub struct Control(UnixListener);
 impl Control {
     /// In place of what an `estiva up` that was killed has left.
     pub fn open(socket: &Path) -> Result<Self> {
-        remove(socket)?;
-        let listener = UnixListener::bind(socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-        fs::set_permissions(socket, Permissions::from_mode(0o600))
-            .with_context(|| format!("cannot protect {}", socket.display()))?;
-        Ok(Self(listener))
+        let listener = UnixListener::from_std(listen::at_path(socket)?);
+        Ok(Self(listener.with_context(|| format!("cannot listen at {}", socket.display()))?))
     }
 
     /// The next who wants something.
@@ -117,6 +115,8 @@ async fn read<T: for<'de> Deserialize<'de>>(stream: &mut UnixStream) -> Result<T
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[tokio::test]

@@ -1,12 +1,14 @@
 //! One further node, kept running: its ways to what the host has on its loopback, its agent.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use estiva_network::Seat;
+use estiva_network::{Seat, within};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::error;
+use tracing::warn;
 
 use super::name_server::NameServer;
 use super::part::{Part, Recipe};
@@ -28,6 +30,8 @@ pub struct Keeper {
 pub struct Common {
     /// Where the endpoint is, as this process reaches it.
     pub endpoint: SocketAddr,
+    /// Where agents reach the control plane, whatever network they are in.
+    pub server: String,
     /// The arguments of the command itself.
     pub installation: Vec<String>,
     /// The cluster that the first node joins.
@@ -48,7 +52,9 @@ impl Keeper {
         let relay = Relay::open(namespace.clone(), common.endpoint, Some(seat.address)).await?;
         let names = NameServer::open_all(&namespace).await?;
         let name = format!("agent of {}", record.name);
-        let recipe = Recipe { name, arguments: arguments(common, record, seat), namespace: Some(namespace) };
+        let sockets = containers_endpoint(&here.further_node_dir(&record.name)?, Some(namespace.clone())).await;
+        let arguments = arguments(common, record, seat);
+        let recipe = Recipe { name, arguments, namespace: Some(namespace), sockets };
         let (part, ready) = Part::begin(recipe)?;
         let (stop, stopped) = oneshot::channel();
         let done = tokio::spawn(keep(part, (relay, names), stopped));
@@ -64,24 +70,39 @@ impl Keeper {
 }
 
 async fn keep(mut part: Part, ways: (Relay, Vec<NameServer>), mut stopped: oneshot::Receiver<()>) -> Result<()> {
-    loop {
-        tokio::select! {
-            _ = &mut stopped => break,
-            kept = part.keep() => if let Err(error) = kept {
-                error!(error = format!("{error:#}"), "a node's agent cannot be started again");
-                return Err(error);
-            },
-        }
+    tokio::select! {
+        _ = &mut stopped => {}
+        never = part.keep() => match never {},
     }
     let result = part.stop().await;
     drop(ways);
     result
 }
 
+/// Where a node's containers find it. Held here, nobody else of the node's network takes the place of an agent that has ended.
+/// Without it the agent listens for itself.
+pub async fn containers_endpoint(node_dir: &Path, namespace: Option<PathBuf>) -> Vec<OwnedFd> {
+    let node_dir = node_dir.to_owned();
+    let listen = move || -> Result<OwnedFd> {
+        let listener = match &namespace {
+            Some(namespace) => within(namespace, || estiva_agent::listen_for_containers(&node_dir))?,
+            None => estiva_agent::listen_for_containers(&node_dir),
+        };
+        Ok(listener?.into())
+    };
+    match tokio::task::spawn_blocking(listen).await.unwrap_or_else(|panic| Err(panic.into())) {
+        Ok(listener) => vec![listener],
+        Err(error) => {
+            warn!(error = format!("{error:#}"), "the endpoint of a node's containers is left to its agent");
+            Vec::new()
+        }
+    }
+}
+
 fn arguments(common: &Common, record: &NodeRecord, seat: Seat) -> Vec<String> {
     let own = [
         "agent".to_owned(),
-        format!("--server=http://{}", common.endpoint),
+        format!("--server={}", common.server),
         format!("--cluster={}", record.cluster),
         format!("--node={}", record.name),
         format!("--node-address={}", seat.address),

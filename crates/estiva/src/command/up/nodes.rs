@@ -264,8 +264,7 @@ impl Nodes {
     async fn deregister(&self, record: &NodeRecord, force: bool) -> Result<()> {
         let Some(arn) = record.container_instance(&self.0.here)? else { return Ok(()) };
         let credentials = InstallationCredentials::load(&self.0.here.credentials_file())?;
-        let endpoint = format!("http://{}", self.0.common.endpoint);
-        let client = Client::new(&endpoint, credentials.owner, credentials.region)?;
+        let client = Client::of_server(&self.0.common.server, credentials.owner, credentials.region)?;
         let describe = DescribeContainerInstancesRequest {
             cluster: Some(record.cluster.clone()),
             container_instances: vec![arn.clone()],

@@ -1,24 +1,33 @@
 //! Keeps the server and the nodes' agents running, one process each.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use estiva_wire::client::SOCKET_SCHEME;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Options;
 use super::control::{self, Control};
-use super::node::Common;
+use super::node::{Common, containers_endpoint};
 use super::nodes::Nodes;
 use super::part::{Part, Recipe};
+use crate::handover::{self, Sockets};
 use crate::installation::{Installation, InstallationOptions};
+use crate::listen;
+use crate::patience::patiently_for;
 use crate::supervisor_state::SupervisorState;
 
 /// After somebody who wants something could not be heard.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The parts of an `estiva up` that was killed go with it, and give its port back.
+const FORMER_MAX: Duration = Duration::from_secs(2);
 
 /// The server, the first node's agent and the further nodes, running.
 pub struct Supervisor {
@@ -27,7 +36,7 @@ pub struct Supervisor {
     nodes: Nodes,
     control: Control,
     state_file: PathBuf,
-    socket: PathBuf,
+    sockets: [PathBuf; 2],
     _lock: Flock<File>,
 }
 
@@ -43,24 +52,30 @@ impl Supervisor {
         let control = Control::open(&socket)?;
         let data = here.data().display().to_string();
         let common = ["--data".to_owned(), data, "--listen".to_owned(), installation.listen.to_string()];
-        let recipe = |name: &str, arguments: Vec<String>| Recipe {
+        let recipe = |name: &str, arguments: Vec<String>, sockets: Vec<OwnedFd>| Recipe {
             name: name.to_owned(),
             arguments: common.iter().cloned().chain([name.to_owned()]).chain(arguments).collect(),
             namespace: None,
+            sockets,
         };
-        let server = Part::start(recipe("server", options.server.arguments())).await?;
-        let mut arguments = vec!["--server".to_owned(), installation.endpoint()];
+        let listeners = listen_for_server(installation, here)?.into_descriptors();
+        let server = Part::start(recipe("server", options.server.arguments(), listeners)).await?;
+        let at_socket = format!("{SOCKET_SCHEME}{}", here.api_socket().display());
+        let mut arguments = vec!["--server".to_owned(), at_socket.clone()];
         arguments.extend(["--cluster".to_owned(), options.cluster.clone(), "--fargate".to_owned()]);
         arguments.extend(options.node.arguments());
-        let agent = Part::start(recipe("agent", arguments)).await?;
+        let for_containers = containers_endpoint(&here.node_dir()?, None).await;
+        let agent = Part::start(recipe("agent", arguments, for_containers)).await?;
         let of_nodes = Common {
             endpoint: installation.endpoint_address(),
+            server: at_socket,
             installation: common.to_vec(),
             cluster: options.cluster.clone(),
             settings: options.node.arguments(),
         };
         let nodes = Nodes::start(here, of_nodes).await?;
-        Ok(Self { server, agent, nodes, control, state_file, socket, _lock: lock })
+        let sockets = [socket, here.api_socket()];
+        Ok(Self { server, agent, nodes, control, state_file, sockets, _lock: lock })
     }
 
     /// Until SIGINT or SIGTERM.
@@ -75,8 +90,8 @@ impl Supervisor {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 never = &mut look_after => match never {},
-                kept = self.server.keep() => kept?,
-                kept = self.agent.keep() => kept?,
+                never = self.server.keep() => match never {},
+                never = self.agent.keep() => match never {},
                 petitioner = self.control.accept() => match petitioner {
                     Ok(petitioner) => drop(tokio::spawn(self.nodes.clone().attend(petitioner))),
                     // For want of descriptors: nobody's containers are to pay for that.
@@ -88,9 +103,27 @@ impl Supervisor {
             }
         }
         info!("stopping; tasks run on");
-        control::remove(&self.socket)?;
-        let stopped = (self.nodes.stop().await, self.agent.stop().await, self.server.stop().await);
+        let agents = tokio::join!(self.nodes.stop(), self.agent.stop());
+        let stopped = agents.0.and(agents.1).and(self.server.stop().await);
+        for socket in &self.sockets {
+            control::remove(socket)?;
+        }
         fs::remove_file(&self.state_file).context("cannot remove up.json")?;
-        stopped.0.and(stopped.1).and(stopped.2)
+        stopped
     }
+}
+
+/// The sockets are this process's, so that nobody takes the place of a server that has ended, and who connects meanwhile waits.
+fn listen_for_server(installation: &InstallationOptions, here: &Installation) -> Result<Sockets> {
+    let mut sockets = handover::take()?;
+    if sockets.tcp.is_empty() {
+        let address = installation.listen;
+        let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        let listened = patiently_for(FORMER_MAX, is_taken, || listen::at_address(address));
+        sockets.tcp = listened.with_context(|| format!("cannot listen on {address}"))?;
+    }
+    if sockets.local.is_empty() {
+        sockets.local.push(listen::at_path(&here.api_socket())?);
+    }
+    Ok(sockets)
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) use server::Endpoint;
+pub use server::listen_for_containers;
 
 /// Where AWS's agent has its credentials, and its metadata.
 const TASK_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);

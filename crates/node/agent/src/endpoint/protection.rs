@@ -3,7 +3,7 @@
 use estiva_agent_protocol::task::Credentials;
 use estiva_api_ecs::types as api;
 use estiva_api_ecs::{GetTaskProtection, UpdateTaskProtection};
-use estiva_wire::client::{Client, ClientError};
+use estiva_wire::client::ClientError;
 use estiva_wire::sigv4::{Secret, SigningCredentials};
 use http::StatusCode;
 use serde::Deserialize;
@@ -35,10 +35,7 @@ pub(super) async fn serve(
         secret: Secret::new(credentials.secret_access_key.as_str()),
         session_token: Some(Secret::new(credentials.session_token.as_str())),
     };
-    let client = match Client::new(&control_plane.endpoint, credentials, control_plane.region.clone()) {
-        Ok(client) => client,
-        Err(error) => return failed(arn, StatusCode::INTERNAL_SERVER_ERROR, "ServerException", &error.to_string()),
-    };
+    let client = control_plane.client.clone().with_credentials(credentials);
     let (cluster, tasks) = (view.task.task_cluster_arn.clone(), vec![arn.clone()]);
     let answered = match wish {
         None => {

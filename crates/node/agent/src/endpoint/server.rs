@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::stats::Stats;
 use super::{EndpointAddress, TASK_ADDRESS};
 use crate::engine::{ControlPlane, Engine, Host};
 use crate::error::AgentError;
+use crate::options::Options;
 
 /// A running container knows the port: an agent that comes back must have the same.
 const PORT_FILE: &str = "endpoint-port";
@@ -41,9 +43,14 @@ pub(crate) struct Endpoint(TcpListener);
 
 impl Endpoint {
     /// Listens, and lets tasks through to it and to the control plane.
-    pub async fn open(host: &Host, state_dir: &Path, server: &str) -> Result<Self, AgentError> {
+    pub async fn open(host: &Host, options: &Options) -> Result<Self, AgentError> {
+        let (state_dir, server) = (&options.node.state_dir, options.server_of_tasks.as_str());
         let file = state_dir.join(PORT_FILE);
-        let listener = listen(&file).await?;
+        let listener = match &options.containers_listener {
+            Some(listener) => listener.try_clone(),
+            None => listen_for_containers(state_dir),
+        };
+        let listener = listener.and_then(TcpListener::from_std).map_err(AgentError::io(&file))?;
         let port = listener.local_addr().map_err(AgentError::io(&file))?.port();
         fs::write(&file, format!("{port}\n")).map_err(AgentError::io(&file))?;
         let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
@@ -85,17 +92,21 @@ impl Endpoint {
     }
 }
 
-/// The port of before, or any.
-async fn listen(file: &Path) -> Result<TcpListener, AgentError> {
-    let former: u16 = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, former)).await {
-        Ok(listener) => Ok(listener),
-        Err(error) => {
-            warn!(port = former, %error, "another program has the port of the containers' endpoint; tasks with the host's network \
-                that run already will not find it");
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(AgentError::io(file))
-        }
-    }
+/// Listens where the containers of the node with this directory have been told to ask, or at any port. Who starts the agent may do so
+/// for it, and keep the listener: then nobody takes the port while the agent is started again.
+///
+/// # Errors
+/// There is no port.
+pub fn listen_for_containers(state_dir: &Path) -> io::Result<std::net::TcpListener> {
+    let former = fs::read_to_string(state_dir.join(PORT_FILE));
+    let former: u16 = former.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, former)).or_else(|error| {
+        warn!(port = former, %error, "another program has the port of the containers' endpoint; tasks with the host's network \
+            that run already will not find it");
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The address of a server on this machine's loopback, which tasks cannot reach.

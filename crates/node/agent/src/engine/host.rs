@@ -58,8 +58,6 @@ pub(crate) struct Host {
 pub(crate) struct ControlPlane {
     /// ECS and the other APIs behind the endpoint.
     pub client: Client,
-    /// The endpoint's URL.
-    pub endpoint: String,
     /// The node's.
     pub credentials: SigningCredentials,
     /// The node's.
@@ -70,8 +68,7 @@ impl ControlPlane {
     /// That of these options.
     pub fn of(options: &Options) -> Result<Self, AgentError> {
         Ok(Self {
-            client: Client::new(&options.server, options.credentials.clone(), options.region.clone())?,
-            endpoint: options.server.clone(),
+            client: Client::of_server(&options.server, options.credentials.clone(), options.region.clone())?,
             credentials: options.credentials.clone(),
             region: options.region.clone(),
         })

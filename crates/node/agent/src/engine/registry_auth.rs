@@ -46,8 +46,10 @@ pub(super) async fn credentials(
     let AsmAuthData { credentials_parameter: secret, region } = data;
     let region = Region::parse(region).ok_or_else(|| RegistryAuthError::Region(region.clone()))?;
     let elsewhere = std::env::var(ENDPOINT_VARIABLE).ok().filter(|endpoint| !endpoint.is_empty());
-    let endpoint = elsewhere.as_ref().unwrap_or(&control_plane.endpoint);
-    let client = Client::new(endpoint, control_plane.credentials.clone(), region)?;
+    let client = match elsewhere {
+        Some(endpoint) => Client::new(&endpoint, control_plane.credentials.clone(), region)?,
+        None => control_plane.client.clone().with_region(region),
+    };
     let request = GetSecretValueRequest { secret_id: secret.clone(), ..GetSecretValueRequest::default() };
     let failed = |source| RegistryAuthError::Secret { secret: secret.clone(), source: Box::new(source) };
     let answer = client.call::<GetSecretValue>(&request).await.map_err(failed)?;

@@ -22,7 +22,7 @@ pub(crate) async fn serve(control_plane: ControlPlane, engine: Engine, request: 
         return warn!(session = session_id, task = task_arn, "a session is for a task that is not here");
     };
     let path = EXEC_PATH.trim_end_matches("/ws");
-    let endpoint = format!("{}{path}", control_plane.endpoint.trim_end_matches('/'));
+    let endpoint = format!("{}{path}", control_plane.client.url().trim_end_matches('/'));
     let limit = estiva_session_protocol::FRAME_BYTES_MAX;
     let socket = match open_socket(&control_plane, &endpoint, &[("sessionId", session_id)], limit).await {
         Ok(socket) => socket,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use estiva_agent_protocol::acs::StartSession;
 use estiva_session_protocol::payload::SessionType;
 use estiva_session_protocol::{DATA_BYTES_MAX, SendError, Server, ServerEvent, SessionError, SessionOptions};
+use estiva_wire::Stream;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
     }
 
     /// Until both ends have had enough.
-    pub async fn run(mut self, mut socket: WebSocketStream<TcpStream>) {
+    pub async fn run(mut self, mut socket: WebSocketStream<Stream>) {
         let mut closing: Option<Instant> = None;
         loop {
             for frame in self.server.take_frames() {

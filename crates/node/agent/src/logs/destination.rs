@@ -72,8 +72,10 @@ impl Destination {
                     Some(name) => Region::parse(name)
                         .ok_or_else(|| LogSetupError::Option(format!("awslogs-region '{name}' is no region")))?,
                 };
-                let endpoint = endpoint.unwrap_or(&control_plane.endpoint);
-                Client::new(endpoint, control_plane.credentials.clone(), region)?
+                match endpoint {
+                    Some(endpoint) => Client::new(endpoint, control_plane.credentials.clone(), region)?,
+                    None => control_plane.client.clone().with_region(region),
+                }
             }
         };
         let create_group = option("awslogs-create-group").is_some_and(|value| value == "true");

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use estiva_model::percent_encoded;
-use estiva_wire::client::signed_upgrade_request;
+use estiva_wire::Stream;
+use estiva_wire::client::{Client, signed_upgrade_request};
 use futures_util::{SinkExt, StreamExt};
 use http::{Request, StatusCode};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -26,7 +26,7 @@ const REASON_CHARS_MAX: usize = 500;
 
 /// One WebSocket.
 pub(super) struct Connection {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Stream>,
     silence_max: Duration,
     /// When something last arrived.
     heard_at: Instant,
@@ -38,7 +38,7 @@ pub(crate) async fn open_socket(
     endpoint: &str,
     query: &[(&str, &str)],
     limit: usize,
-) -> Result<WebSocketStream<TcpStream>, SessionError> {
+) -> Result<WebSocketStream<Stream>, SessionError> {
     let address = endpoint.strip_prefix("http://").ok_or_else(|| SessionError::Url(endpoint.to_owned()))?;
     let authority = address.split('/').next().unwrap_or(address);
     let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
@@ -46,19 +46,19 @@ pub(crate) async fn open_socket(
     let url = format!("ws://{}/ws?{}", address.trim_end_matches('/'), pairs.join("&"));
     let now = control_plane.client.now();
     let request = signed_upgrade_request(&url, &control_plane.credentials, control_plane.region.as_str(), now)?;
-    let opened = timeout(OPEN_WAIT, connect(endpoint, &host, request, limit)).await;
+    let opened = timeout(OPEN_WAIT, connect(&control_plane.client, endpoint, &host, request, limit)).await;
     opened.map_err(|_| SessionError::NoAnswer { endpoint: endpoint.to_owned(), wait: OPEN_WAIT })?
 }
 
 async fn connect(
+    client: &Client,
     endpoint: &str,
     host: &str,
     request: Request<()>,
     limit: usize,
-) -> Result<WebSocketStream<TcpStream>, SessionError> {
+) -> Result<WebSocketStream<Stream>, SessionError> {
     let unreachable = |source| SessionError::Connect { endpoint: endpoint.to_owned(), source };
-    let stream = TcpStream::connect(host).await.map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+    let stream = client.connect(host).await.map_err(unreachable)?;
     let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
     let config = config.read_buffer_size(READ_BUFFER_BYTES);
     match client_async_with_config(request, stream, Some(config)).await {
@@ -114,9 +114,8 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use estiva_model::Region;
-    use estiva_wire::client::Client;
     use estiva_wire::sigv4::{Secret, SigningCredentials};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::interval;
     use tokio_tungstenite::accept_async;
 
@@ -130,7 +129,7 @@ mod tests {
         let credentials =
             SigningCredentials { access_key_id: "a".to_owned(), secret: Secret::new("s"), session_token: None };
         let client = Client::new(&endpoint, credentials.clone(), Region::default()).unwrap();
-        let control_plane = ControlPlane { client, endpoint: endpoint.clone(), credentials, region: Region::default() };
+        let control_plane = ControlPlane { client, credentials, region: Region::default() };
         (listener, control_plane, endpoint)
     }
 

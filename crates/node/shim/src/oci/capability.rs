@@ -63,6 +63,9 @@ impl Capability {
 
 /// The capabilities that a container runs with: the default ones, less those dropped, plus those added.
 ///
+/// In the host's network `CAP_NET_RAW` is not among the default ones, though Docker leaves it there: whoever may open a raw
+/// socket reads what everybody says on the host's loopback, where nothing is encrypted. It can be added.
+///
 /// On a machine with the v2 cgroup tree only (`unified`), `CAP_MKNOD` is never among them. There devices are restricted
 /// by eBPF programs, for which libcontainer needs C libraries; without such a program, whoever can make a node for the
 /// host's disk can read it. Who cannot has only the nodes that the shim has put into `/dev`.
@@ -72,6 +75,9 @@ pub(crate) fn granted(spec: &ContainerSpec, unified: bool) -> Result<Vec<Capabil
         return Ok(every());
     }
     let mut set = Capability::DEFAULT.to_vec();
+    if spec.network_namespace.is_none() && !spec.network_disabled {
+        set.retain(|capability| *capability != Capability::NetRaw);
+    }
     for name in &spec.cap_drop {
         if name.eq_ignore_ascii_case("ALL") {
             set.clear();

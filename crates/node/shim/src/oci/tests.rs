@@ -72,6 +72,20 @@ fn nobody_makes_device_nodes_where_no_cgroup_guards_them() {
 }
 
 #[test]
+fn nobody_reads_the_hosts_network_unasked() {
+    let has_raw = |extra| granted(&spec(&extra), false).unwrap().contains(&Capability::NetRaw);
+    assert!(!has_raw(json!({})));
+    for own in [json!({ "network_namespace": "/run/netns" }), json!({ "network_disabled": true })] {
+        assert!(has_raw(own));
+    }
+    for asked in [json!({ "cap_add": ["NET_RAW"] }), json!({ "cap_add": ["ALL"] }), json!({ "privileged": true })] {
+        assert!(has_raw(asked));
+    }
+    let dropped = json!({ "network_namespace": "/run/netns", "cap_drop": ["NET_RAW"] });
+    assert!(!has_raw(dropped));
+}
+
+#[test]
 fn memory_without_swap_means_none() {
     let limits = |resources| self::resources(&serde_json::from_value(resources).unwrap(), None, false);
     assert_eq!(limits(json!({ "memory_limit_bytes": 10 }))["memory"], json!({ "limit": 10, "swap": 10 }));

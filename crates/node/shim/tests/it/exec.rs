@@ -86,7 +86,7 @@ async fn it_is_locked_in_like_the_container_itself() {
     let (_, root, _) = pipes(&task, &spec).await;
     assert_eq!(end(&mut task).await, 0);
     assert!(root.contains("Seccomp:\t2\n") && root.contains("CapInh:\t0000000000000000\n"), "{root}");
-    assert!(root.contains("CapBnd:\t00000000a80425fb\n") || root.contains("CapBnd:\t00000000a00425fb\n"), "{root}");
+    assert!(root.contains("CapBnd:\t00000000a80405fb\n") || root.contains("CapBnd:\t00000000a00405fb\n"), "{root}");
     assert!(root.contains(&format!("{}/main\n", task.spec.cgroup)) || root.contains("0::/\n"), "{root}");
     assert!(root.contains("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"), "{root}");
     spec.user = Some(User::Named("web".to_owned()));
