@@ -12,6 +12,7 @@ use estiva_schema::Request;
 use estiva_store::Store;
 use tokio::sync::Semaphore;
 
+use crate::budget::Budgets;
 use crate::error::OpenError;
 use crate::event::storage::{Engine, EngineError, Options};
 use crate::{error, event, group, stream};
@@ -32,6 +33,7 @@ pub struct LogsService {
     engine: Arc<Engine>,
     clock: Clock,
     readers: Arc<Semaphore>,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 impl LogsService {
@@ -44,7 +46,8 @@ impl LogsService {
     pub fn open_with(store: Store, dir: PathBuf, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::open(dir, options)?);
         warn_of_strangers(&store, &engine)?;
-        Ok(Self { store, engine, clock, readers: Arc::new(Semaphore::new(READERS_MAX)) })
+        let (readers, budgets) = (Arc::new(Semaphore::new(READERS_MAX)), Arc::default());
+        Ok(Self { store, engine, clock, readers, budgets })
     }
 
     /// Removes events past their retention, hourly, for as long as it is polled. Reads never show them, so nothing but the
