@@ -1,5 +1,8 @@
 //! The `estiva` binary: the command line, and the wiring of the server, the agent and the shim.
 
+// What strangers may have had a hand in is printed by `output` alone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod command;
 mod credentials;
 mod installation;
@@ -11,6 +14,7 @@ mod progress;
 mod ready;
 mod supervisor_state;
 mod telemetry;
+mod visible;
 
 use std::process::ExitCode;
 
@@ -75,7 +79,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("estiva: {error:#}");
+            output::complain(&format!("estiva: {error:#}"));
             ExitCode::FAILURE
         }
     }
