@@ -1,5 +1,8 @@
 //! The `estiva` binary: the command line, and the wiring of the server, the agent and the shim.
 
+// What strangers may have had a hand in is printed by `output` alone.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod command;
 mod credentials;
 mod descriptors;
@@ -16,6 +19,7 @@ mod progress;
 mod ready;
 mod supervisor_state;
 mod telemetry;
+mod visible;
 
 use std::ffi::CString;
 use std::process::ExitCode;
@@ -85,8 +89,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("estiva: {error:#}");
-            ready::announce_failure(&format!("{error:#}"));
+            let text = format!("{error:#}");
+            output::complain(&format!("estiva: {text}"));
+            ready::announce_failure(&text);
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,5 @@
-//! What commands print: tables for people, JSON for programs.
+//! What commands print: tables for people, JSON for programs. Whatever strangers may have had a hand in is made
+//! [visible](crate::visible).
 
 use std::io::{self, Write};
 
@@ -6,18 +7,32 @@ use anyhow::Result;
 use estiva_model::Timestamp;
 use serde::Serialize;
 
+use crate::visible;
+
 /// Prints `value` as indented JSON.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
+    writeln!(io::stdout().lock(), "{}", visible::json(&serde_json::to_string_pretty(value)?))?;
     Ok(())
+}
+
+/// Prints one line.
+pub fn line(text: &str) -> Result<()> {
+    writeln!(io::stdout().lock(), "{}", visible::line(text))?;
+    Ok(())
+}
+
+/// Says to standard error what went wrong; several lines stay several.
+pub fn complain(text: &str) {
+    // There is nobody else to tell.
+    let _ = writeln!(io::stderr().lock(), "{}", visible::lines(text));
 }
 
 /// Prints rows under a heading, each column as wide as its widest cell.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let visible = |row: &Vec<String>| row.iter().map(|cell| visible::line(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(visible).collect();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([heading[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
@@ -27,7 +42,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<()> {
         writeln!(out, "{}", padded.join("  ").trim_end())
     };
     line(&mut heading.iter().copied())?;
-    for row in rows {
+    for row in &rows {
         line(&mut row.iter().map(String::as_str))?;
     }
     Ok(())

@@ -29,6 +29,11 @@ pub(crate) fn invalid_token() -> Error {
     invalid("The specified nextToken is invalid.")
 }
 
+/// More than the caller's budget has.
+pub(crate) fn throttled() -> Error {
+    Error::throttling_exception("Rate exceeded")
+}
+
 /// A transaction's error, as a caller is told of it.
 pub(crate) fn update(error: UpdateError<Error>) -> Error {
     error.unify(|error| store(&error))
@@ -45,7 +50,7 @@ pub(crate) fn engine(error: &EngineError) -> Error {
     match error {
         EngineError::Deleted => stream_not_found(),
         EngineError::Batch(reason) => invalid(format!("The log events cannot be stored: {reason}.")),
-        EngineError::File { .. } => {
+        EngineError::NoRoom { .. } | EngineError::File { .. } => {
             tracing::error!(error = error as &dyn std::error::Error, "log events are not accessible");
             Error::service_unavailable_exception("The service cannot complete the request.")
         }

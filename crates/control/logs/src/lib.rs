@@ -4,6 +4,7 @@
 //! nothing to the store. A name leads to a row, and a row to the id that files are named by: what is deleted and created anew
 //! under the same name shares nothing with what was there before.
 
+mod budget;
 mod error;
 mod event;
 mod group;

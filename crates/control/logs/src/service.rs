@@ -12,6 +12,7 @@ use estiva_schema::{OwnerOnly, Request, ResourceAuthorizer};
 use estiva_store::Store;
 use tokio::sync::Semaphore;
 
+use crate::budget::Budgets;
 use crate::error::OpenError;
 use crate::event::storage::{Engine, EngineError, Options};
 use crate::reference::Scope;
@@ -34,6 +35,7 @@ pub struct LogsService {
     clock: Clock,
     readers: Arc<Semaphore>,
     access: Arc<dyn ResourceAuthorizer>,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 impl LogsService {
@@ -46,8 +48,8 @@ impl LogsService {
     pub fn open_with(store: Store, dir: PathBuf, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let engine = Arc::new(Engine::open(dir, options)?);
         warn_of_strangers(&store, &engine)?;
-        let readers = Arc::new(Semaphore::new(READERS_MAX));
-        Ok(Self { store, engine, clock, readers, access: Arc::new(OwnerOnly) })
+        let (readers, budgets) = (Arc::new(Semaphore::new(READERS_MAX)), Arc::default());
+        Ok(Self { store, engine, clock, readers, access: Arc::new(OwnerOnly), budgets })
     }
 
     /// The same, with another judge of who may write to which groups and streams than one that lets the owner alone.

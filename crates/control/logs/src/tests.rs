@@ -1,5 +1,6 @@
 //! The operations, called through the API's trait over a store in memory and files in a directory of their own.
 
+mod budgets;
 mod events;
 mod filter;
 mod groups;
@@ -35,11 +36,11 @@ struct Bench {
     dir: TempDir,
 }
 
-fn service(backend: Memory, dir: &TempDir, now: &Arc<AtomicI64>) -> LogsService {
+fn service(backend: Memory, dir: &TempDir, now: &Arc<AtomicI64>, free_bytes_min: Option<u64>) -> LogsService {
     let store = Store::open(backend, crate::tables(Schema::new(1))).unwrap();
     let now = Arc::clone(now);
     let clock = Arc::new(move || Timestamp(now.load(Ordering::Relaxed)));
-    let options = Options { segment_bytes_max: 4096, chunk_bytes: 512, files_open_max: 8 };
+    let options = Options { segment_bytes_max: 4096, chunk_bytes: 512, files_open_max: 8, free_bytes_min };
     LogsService::open_with(store, dir.path().join("logs"), options, clock).unwrap()
 }
 
@@ -55,7 +56,7 @@ fn caller(account: &str, region: &str) -> Caller {
 impl Bench {
     fn new() -> Self {
         let (backend, dir, now) = (Memory::new(), tempfile::tempdir().unwrap(), Arc::new(AtomicI64::new(NOW)));
-        let logs = service(backend.clone(), &dir, &now);
+        let logs = service(backend.clone(), &dir, &now, Some(0));
         Self { logs, caller: caller("000000000000", "us-east-1"), now, backend, dir }
     }
 
@@ -71,9 +72,14 @@ impl Bench {
 
     /// The service as it is after its process has ended and started again.
     fn restarted(self) -> Self {
+        self.with_free_bytes_min(0)
+    }
+
+    /// Restarted, on a disk of which so much is to stay free.
+    fn with_free_bytes_min(self, bytes: u64) -> Self {
         let Self { logs, caller, now, backend, dir } = self;
         drop(logs);
-        Self { logs: service(backend.clone(), &dir, &now), caller, now, backend, dir }
+        Self { logs: service(backend.clone(), &dir, &now, Some(bytes)), caller, now, backend, dir }
     }
 
     fn advance(&self, by: i64) {

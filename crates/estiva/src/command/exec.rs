@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::installation::InstallationOptions;
-use crate::owner;
+use crate::{output, owner};
 
 /// Run a program in a running container; without one, a shell
 ///
@@ -114,7 +114,7 @@ async fn attach(mut socket: WebSocketStream<Stream>, token: &str) -> Result<i32>
                             ClientEvent::Output(bytes) => show(&mut io::stdout(), &bytes)?,
                             ClientEvent::StdErr(bytes) => show(&mut io::stderr(), &bytes)?,
                             ClientEvent::ExitCode(exit) => code = exit,
-                            ClientEvent::Closed(text) if !text.is_empty() => eprintln!("{text}"),
+                            ClientEvent::Closed(text) if !text.is_empty() => output::complain(&text),
                             ClientEvent::Closed(_) | ClientEvent::Skipped(_) => {}
                         }
                     }

@@ -75,7 +75,7 @@ pub fn run(installation: &InstallationOptions, options: Options) -> Result<()> {
                 return output::json(&imported);
             }
             for image in imported {
-                println!("{}  {}", image.reference, image.digest);
+                output::line(&format!("{}  {}", image.reference, image.digest))?;
             }
             Ok(())
         }
@@ -90,8 +90,7 @@ pub fn run(installation: &InstallationOptions, options: Options) -> Result<()> {
             if options.json {
                 return output::json(&removed);
             }
-            println!("removed {reference}, {} freed", output::bytes(removed.freed_bytes));
-            Ok(())
+            output::line(&format!("removed {reference}, {} freed", output::bytes(removed.freed_bytes)))
         }
     }
 }

@@ -1,7 +1,9 @@
 //! One file a command.
 
 pub mod agent;
+#[allow(clippy::print_stdout, reason = "says nothing of strangers'")]
 pub mod down;
+#[allow(clippy::print_stdout, reason = "says nothing of strangers'")]
 pub mod env;
 pub mod exec;
 pub mod image;
@@ -11,5 +13,7 @@ pub mod service;
 pub mod status;
 pub mod store;
 pub mod task;
+#[allow(clippy::print_stdout, reason = "says nothing of strangers'")]
 pub mod top;
+#[allow(clippy::print_stdout, reason = "says nothing of strangers'")]
 pub mod up;

@@ -90,7 +90,7 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
 
 async fn add(socket: &Path, wish: Wish) -> Result<()> {
     match ask(socket, &wish).await? {
-        Answer::Added(arn) => println!("{arn}"),
+        Answer::Added(arn) => output::line(&arn)?,
         Answer::Refused(reason) => bail!("the node was not added: {reason}"),
         Answer::Removed(_) => bail!("`estiva up` answered something else"),
     }
@@ -99,9 +99,9 @@ async fn add(socket: &Path, wish: Wish) -> Result<()> {
 
 async fn remove(socket: &Path, name: &str, force: bool) -> Result<()> {
     match ask(socket, &Wish::Remove { node: name.to_owned(), force }).await? {
-        Answer::Removed(0) => println!("{name} is gone"),
-        Answer::Removed(1) => println!("{name} is gone, with 1 task"),
-        Answer::Removed(tasks) => println!("{name} is gone, with {tasks} tasks"),
+        Answer::Removed(0) => output::line(&format!("{name} is gone"))?,
+        Answer::Removed(1) => output::line(&format!("{name} is gone, with 1 task"))?,
+        Answer::Removed(tasks) => output::line(&format!("{name} is gone, with {tasks} tasks"))?,
         Answer::Refused(reason) => bail!("the node was not removed: {reason}"),
         Answer::Added(_) => bail!("`estiva up` answered something else"),
     }

@@ -69,13 +69,14 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
 fn show(service: &Service, events: &[ServiceEvent]) -> Result<()> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let count = |count: Option<i32>| count.unwrap_or(0).to_string();
-    println!("{}  {}", text(&service.service_arn), text(&service.status));
-    println!(
-        "{} desired, {} running, {} pending\n",
+    output::line(&format!("{}  {}", text(&service.service_arn), text(&service.status)))?;
+    output::line(&format!(
+        "{} desired, {} running, {} pending",
         count(service.desired_count),
         count(service.running_count),
         count(service.pending_count)
-    );
+    ))?;
+    output::line("")?;
     let rows: Vec<_> = service
         .deployments
         .iter()
@@ -97,7 +98,7 @@ fn show(service: &Service, events: &[ServiceEvent]) -> Result<()> {
         &["DEPLOYMENT", "STATUS", "ROLLOUT", "TASK DEFINITION", "DESIRED", "RUNNING", "PENDING", "FAILED"],
         &rows,
     )?;
-    println!();
+    output::line("")?;
     let rows: Vec<_> = events.iter().map(|event| vec![output::time(event.at), event.message.clone()]).collect();
     output::table(&["TIME", "EVENT"], &rows)
 }

@@ -48,7 +48,8 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     if options.json {
         return output::json(&status);
     }
-    println!("Estiva is up: {}\n", status.endpoint);
+    output::line(&format!("Estiva is up: {}", status.endpoint))?;
+    output::line("")?;
     let row = |cluster: &ClusterStatus| {
         vec![
             cluster.name.clone(),

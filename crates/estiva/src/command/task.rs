@@ -36,16 +36,13 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
 }
 
 fn show(history: &DescribeTaskHistoryResponse) -> Result<()> {
-    println!(
-        "{}  {}",
-        history.task_arn.as_deref().unwrap_or_default(),
-        history.last_status.as_deref().unwrap_or_default()
-    );
-    println!("{}", history.task_definition_arn.as_deref().unwrap_or_default());
+    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    output::line(&format!("{}  {}", text(&history.task_arn), text(&history.last_status)))?;
+    output::line(&text(&history.task_definition_arn))?;
     if let Some(code) = &history.stop_code {
-        println!("{code}: {}", history.stopped_reason.as_deref().unwrap_or_default());
+        output::line(&format!("{code}: {}", text(&history.stopped_reason)))?;
     }
-    println!();
+    output::line("")?;
     let events = history.events.as_deref().unwrap_or_default();
     let rows: Vec<_> = events.iter().map(row).collect();
     output::table(&["TIME", "CONTAINER", "STATUS", "EXIT", "REASON"], &rows)

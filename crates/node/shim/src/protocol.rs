@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     spec::{ContainerSpec, ExecSpec},
+    spool::Position,
     status::{ContainerState, Exit, TaskState},
 };
 
@@ -75,6 +76,20 @@ pub enum Command {
         id: String,
         /// The signal's number.
         signal: i32,
+    },
+    /// Reply when something was written to the container's spool beyond `position`, or its output has ended; also for a
+    /// container that is still to be created. A further request for the container replaces an earlier one, which is answered.
+    /// Only for shims that say that they know it: [`TaskState::tells_of_logs`].
+    AwaitLog {
+        /// The container.
+        name: String,
+        /// What the reader has read up to.
+        position: Position,
+    },
+    /// Segments of the container's spool were deleted: there may be room again. As for [`Command::AwaitLog`].
+    LogFreed {
+        /// The container.
+        name: String,
     },
     /// What is there.
     State,

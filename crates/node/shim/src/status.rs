@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct TaskState {
     /// The shim's process id.
     pub shim_pid: u32,
+    /// It knows [`AwaitLog`](crate::protocol::Command::AwaitLog) and `LogFreed`. Shims of an earlier version close the
+    /// connection on commands that they do not know, and say nothing here.
+    #[serde(default)]
+    pub tells_of_logs: bool,
     /// In the order in which they were created.
     pub containers: Vec<ContainerState>,
 }

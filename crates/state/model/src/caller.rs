@@ -83,6 +83,16 @@ pub enum Principal {
     },
 }
 
+impl Principal {
+    /// The role of nodes' keys.
+    pub const NODE_ROLE: &str = "ecsInstanceRole";
+
+    /// A session of a task's role: what runs in a container signed with it.
+    pub fn is_task(&self) -> bool {
+        matches!(self, Self::AssumedRole { role, .. } if role != Self::NODE_ROLE)
+    }
+}
+
 /// Everything that a handler may know of the one who calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {

@@ -11,7 +11,7 @@ use super::table::{AccessKeyRow, BY_PURPOSE};
 use crate::{Iam, InstallationKeys};
 
 /// The role of container instances, by the name that AWS's console gives it.
-pub const NODE_ROLE: &str = "ecsInstanceRole";
+pub const NODE_ROLE: &str = Principal::NODE_ROLE;
 
 const OWNER: &str = "owner";
 const NODE: &str = "node";

@@ -8,7 +8,7 @@ use estiva_store::Row;
 
 use super::storage::{NewEvent, Query};
 use crate::LogsService;
-use crate::error::invalid;
+use crate::error::{self, invalid};
 use crate::reference::Scope;
 use crate::stream::{LogStreamRow, sequence_token};
 use crate::{group, stream};
@@ -42,8 +42,11 @@ pub(crate) async fn put(
     let group = group::find(&view, &Scope::of(&caller), &input.log_group_name)?;
     let stream = stream::find(&view, group.id(), &input.log_stream_name)?;
     drop(view);
-    check(&input.log_events)?;
+    let bytes = check(&input.log_events)?;
     let now = service.now();
+    if !service.budgets.put(&caller, group.id(), stream.id(), bytes, now) {
+        return Err(error::throttled());
+    }
     let (accepted, rejected) = accept(&input.log_events, now, group.expired_before(now));
     let (store, events) = (service.store.clone(), input.log_events);
     let (group, id) = (group.id(), stream.id());
@@ -61,8 +64,8 @@ pub(crate) async fn put(
     Ok(PutLogEventsResponse { next_sequence_token, rejected_entity_info: None, rejected_log_events_info: rejected })
 }
 
-/// What makes a put wrong as a whole.
-fn check(events: &[InputLogEvent]) -> Result<(), Error> {
+/// What makes a put wrong as a whole; how many bytes it has.
+fn check(events: &[InputLogEvent]) -> Result<usize, Error> {
     if !(1..=BATCH_EVENTS_MAX).contains(&events.len()) {
         let count = events.len();
         return Err(invalid(format!("A put has 1 to {BATCH_EVENTS_MAX} log events, and not {count}.")));
@@ -84,7 +87,7 @@ fn check(events: &[InputLogEvent]) -> Result<(), Error> {
         (Some(first), Some(last)) if last.timestamp - first.timestamp > SPAN_MS_MAX => {
             Err(invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours."))
         }
-        _ => Ok(()),
+        _ => Ok(bytes),
     }
 }
 

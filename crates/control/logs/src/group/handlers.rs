@@ -22,6 +22,9 @@ const RETENTION_DAYS: [i32; 22] =
 /// How many groups there are at most: AWS's quota for one account and region.
 const GROUPS_MAX: usize = 1_000_000;
 
+/// With so many groups a task makes no more: the rest are its owner's to make.
+const GROUPS_MAX_FOR_TASKS: usize = 10_000;
+
 /// CreateLogGroup.
 pub(crate) async fn create(service: &LogsService, request: Request<CreateLogGroupRequest>) -> Result<(), Error> {
     let Request { input, caller, .. } = request;
@@ -37,6 +40,10 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogGrou
     let tags = input.tags.unwrap_or_default();
     tags::check(&tags)?;
     let now = service.now();
+    if !service.budgets.group(&caller, now) {
+        return Err(error::throttled());
+    }
+    let groups_max = if caller.principal.is_task() { GROUPS_MAX_FOR_TASKS } else { GROUPS_MAX };
     let created = service.store.update(|tx| {
         let row = LogGroupRow {
             account: scope.account,
@@ -52,7 +59,7 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogGrou
         if tx.contains::<LogGroupRow>(&row.key()) {
             return Err(Error::resource_already_exists_exception("The specified log group already exists"));
         }
-        if tx.count::<LogGroupRow>() >= GROUPS_MAX {
+        if tx.count::<LogGroupRow>() >= groups_max {
             return Err(Error::limit_exceeded_exception("Resource limit exceeded."));
         }
         tx.put(row);

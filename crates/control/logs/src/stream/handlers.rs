@@ -11,6 +11,9 @@ use crate::error;
 use crate::group;
 use crate::reference::{Scope, illegal, is_stream_name};
 
+/// With so many streams a task makes no more: each is a row that is kept until somebody deletes it.
+const STREAMS_MAX_FOR_TASKS: usize = 1_000_000;
+
 /// CreateLogStream.
 pub(crate) async fn create(service: &LogsService, request: Request<CreateLogStreamRequest>) -> Result<(), Error> {
     let Request { input, caller, .. } = request;
@@ -19,6 +22,10 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogStre
     }
     service.authorise_stream(&caller, "logs:CreateLogStream", &input.log_group_name, &input.log_stream_name)?;
     let (scope, now) = (Scope::of(&caller), service.now());
+    if !service.budgets.stream(&caller, now) {
+        return Err(error::throttled());
+    }
+    let streams_max = if caller.principal.is_task() { STREAMS_MAX_FOR_TASKS } else { usize::MAX };
     let created = service.store.update(|tx| {
         let group = group::find(tx, &scope, &input.log_group_name)?;
         let row = LogStreamRow {
@@ -29,6 +36,9 @@ pub(crate) async fn create(service: &LogsService, request: Request<CreateLogStre
         };
         if tx.contains::<LogStreamRow>(&row.key()) {
             return Err(Error::resource_already_exists_exception("The specified log stream already exists"));
+        }
+        if tx.count::<LogStreamRow>() >= streams_max {
+            return Err(Error::limit_exceeded_exception("Resource limit exceeded."));
         }
         tx.put(row);
         Ok(())

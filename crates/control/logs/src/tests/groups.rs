@@ -194,7 +194,7 @@ async fn events_of_a_group_that_the_store_does_not_know_are_left_alone() {
     let Bench { logs, caller, now, dir, .. } = bench;
     drop(logs);
     let backend = Memory::new();
-    let bench = Bench { logs: service(backend.clone(), &dir, &now), caller, now, backend, dir };
+    let bench = Bench { logs: service(backend.clone(), &dir, &now, Some(0)), caller, now, backend, dir };
     // The same names and the same transactions, but another time.
     bench.advance(1);
     bench.create_group("g").await.unwrap();

@@ -5,6 +5,7 @@ mod batch;
 mod destination;
 mod lines;
 mod multiline;
+mod news;
 mod shipper;
 mod shippers;
 mod sink;

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::backend::Backend;
 use super::lines::Assembler;
+use super::news::News;
 use crate::aside::aside;
 use crate::backoff::Backoff;
 
@@ -29,6 +30,8 @@ pub(super) struct Shipper {
     pub backend: Backend,
     /// Once true, nothing more is written to the spool: it ends where it ends, though its end may never have been noted.
     pub closed: watch::Receiver<bool>,
+    /// What the shim tells of the spool.
+    pub news: News,
 }
 
 impl Shipper {
@@ -40,7 +43,7 @@ impl Shipper {
     }
 
     async fn ship(&mut self) -> Result<(), SpoolError> {
-        let Self { task_id, spool, backend, closed } = self;
+        let Self { task_id, spool, backend, closed, news } = self;
         let mut reader = persistently(task_id, closed, || Reader::open(spool)).await?;
         let mut assembler = Assembler::default();
         while !reader.is_ended() {
@@ -55,7 +58,7 @@ impl Shipper {
                     break;
                 }
                 tokio::select! {
-                    written = reader.wait() => written?,
+                    () = news.written(reader.position()) => {}
                     _ = closed.wait_for(|closed| *closed) => {}
                     () = sleep_until(backend.deadline()) => {}
                 }
@@ -66,11 +69,14 @@ impl Shipper {
             // What is held back is read again after a crash: it has not been shipped.
             let held_from = assembler.held_from().into_iter().chain(backend.held_from()).min();
             let shipped = held_from.unwrap_or(reader.position());
-            persistently(task_id, closed, || reader.commit(shipped)).await?;
+            if persistently(task_id, closed, || reader.commit(shipped)).await? {
+                news.freed().await;
+            }
         }
         backend.complete(task_id, true, closed).await;
         let shipped = assembler.held_from().unwrap_or(reader.position());
-        persistently(task_id, closed, || reader.commit(shipped)).await
+        persistently(task_id, closed, || reader.commit(shipped)).await?;
+        Ok(())
     }
 }
 

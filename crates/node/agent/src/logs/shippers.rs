@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use estiva_agent_protocol::task::Container;
 use estiva_log_driver::ContainerInfo;
+use estiva_shim::client::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -13,6 +14,7 @@ use tracing::warn;
 use super::backend::{Awslogs, Backend, Forwarder};
 use super::destination::{Destination, LogSetupError};
 use super::multiline::Multiline;
+use super::news::News;
 use super::shipper::Shipper;
 use crate::engine::{Host, TaskRecord, docker_config, docker_name, firelens};
 
@@ -21,13 +23,20 @@ pub(crate) struct Shippers {
     host: Arc<Host>,
     containers: BTreeSet<String>,
     closed: watch::Sender<bool>,
+    shim: watch::Sender<Option<Client>>,
     running: JoinSet<()>,
 }
 
 impl Shippers {
     /// None yet.
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, containers: BTreeSet::new(), closed: watch::Sender::new(false), running: JoinSet::new() }
+        let (closed, shim) = (watch::Sender::new(false), watch::Sender::new(None));
+        Self { host, containers: BTreeSet::new(), closed, shim, running: JoinSet::new() }
+    }
+
+    /// The connection to ask for news of lines; `None` for a shim that cannot tell, whose spools are looked at instead.
+    pub fn connected(&self, shim: Option<Client>) {
+        self.shim.send_replace(shim);
     }
 
     /// Makes sure that there is something to ship to, and begins to ship the container's output. A second call for a container
@@ -112,7 +121,9 @@ impl Shippers {
     fn ship(&mut self, record: &TaskRecord, container: &Container, dir: &Path, backend: Backend) {
         self.containers.insert(container.name.clone());
         let spool = spool(dir, &container.name);
-        let shipper = Shipper { task_id: record.id().to_owned(), spool, backend, closed: self.closed.subscribe() };
+        let news = News::new(container.name.clone(), self.shim.subscribe());
+        let shipper =
+            Shipper { task_id: record.id().to_owned(), spool, backend, closed: self.closed.subscribe(), news };
         self.running.spawn(shipper.run());
     }
 }

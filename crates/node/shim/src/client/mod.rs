@@ -29,6 +29,7 @@ pub use self::{
 use crate::{
     protocol::{Answer, Command, Event, Failure},
     spec::{ContainerSpec, InvalidSpec},
+    spool::Position,
     status::{ContainerState, TaskState},
 };
 
@@ -188,6 +189,23 @@ impl Client {
     pub async fn signal_exec(&self, container: &str, id: &str, signal: i32) -> Result<(), ClientError> {
         let (container, id) = (container.to_owned(), id.to_owned());
         self.done(Command::SignalExec { container, id, signal }).await
+    }
+
+    /// Returns when something was written to the container's spool beyond `position`, or its output has ended. A further
+    /// call for the container ends an earlier one. Only for a shim that [`TaskState::tells_of_logs`].
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`].
+    pub async fn await_log(&self, name: &str, position: Position) -> Result<(), ClientError> {
+        self.done(Command::AwaitLog { name: name.to_owned(), position }).await
+    }
+
+    /// Says that segments of the container's spool were deleted. Only for a shim that [`TaskState::tells_of_logs`].
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`], `NotFound` when there is no such container any more.
+    pub async fn log_freed(&self, name: &str) -> Result<(), ClientError> {
+        self.done(Command::LogFreed { name: name.to_owned() }).await
     }
 
     /// All containers as they are.

@@ -5,15 +5,14 @@ mod lines;
 
 use std::{
     io,
-    os::fd::BorrowedFd,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use self::json_file::JsonFile;
 pub(crate) use self::lines::LineSplitter;
 use crate::{
     spec::LogSink,
-    spool::{Line, SpoolOptions, Writer},
+    spool::{Line, Position, SpoolOptions, Writer},
 };
 
 /// Where lines are written.
@@ -68,22 +67,38 @@ impl Sink {
         }
     }
 
-    /// The container must not be read from until [`Self::deletions`] says so.
+    /// The container must not be read from until the reader has made room.
     pub(crate) fn must_block(&self) -> bool {
         matches!(self, Self::Spool(spool) if spool.must_block())
     }
 
-    /// Readable when [`Self::note_deletions`] should be called.
-    pub(crate) fn deletions(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Spool(spool) => Some(spool.deletions()),
-            Self::None | Self::JsonFile(_) => None,
-        }
-    }
-
+    /// The reader may have made room.
     pub(crate) fn note_deletions(&mut self) {
         if let Self::Spool(spool) = self {
             spool.note_deletions();
+        }
+    }
+
+    /// When to call [`Self::look_if_due`], where the container waits for it.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        match self {
+            Self::Spool(spool) if spool.must_block() => spool.look_at(),
+            Self::Spool(_) | Self::None | Self::JsonFile(_) => None,
+        }
+    }
+
+    /// Looks for room that nobody told of.
+    pub(crate) fn look_if_due(&mut self, now: Instant) {
+        if let Self::Spool(spool) = self {
+            spool.look_if_due(now);
+        }
+    }
+
+    /// Up to where there is something to read.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Spool(spool) => Some(spool.position()),
+            Self::None | Self::JsonFile(_) => None,
         }
     }
 }

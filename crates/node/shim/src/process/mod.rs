@@ -8,6 +8,7 @@ mod create;
 mod detach;
 mod diagnostics;
 mod exec;
+mod log_waits;
 mod output;
 mod server;
 mod supervisor;

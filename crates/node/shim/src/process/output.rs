@@ -14,7 +14,7 @@ use nix::{
 
 use crate::{
     log::{LineSplitter, Now, Sink},
-    spool::{Line, Stream},
+    spool::{Line, Position, Stream},
 };
 
 /// What is read at once.
@@ -55,13 +55,19 @@ impl Output {
         self.sources.iter().filter(move |_| !blocked).map(|source| source.fd.as_fd())
     }
 
-    /// What else to wait for: the sink to have room again.
-    pub(super) fn deletions(&self) -> Option<BorrowedFd<'_>> {
-        self.sink.deletions().filter(|_| !self.ended)
-    }
-
+    /// The sink may have room again.
     pub(super) fn note_deletions(&mut self) {
         self.sink.note_deletions();
+    }
+
+    /// Looks whether the sink has room again though nobody said so, when it is time to.
+    pub(super) fn look_if_due(&mut self, now: Instant) {
+        self.sink.look_if_due(now);
+    }
+
+    /// Up to where the agent has something to read; `None` when nothing will follow.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.sink.position()
     }
 
     /// Reads once from every source. An error is the sink's: it has lost lines.
@@ -99,10 +105,10 @@ impl Output {
         self.deadline = Some(Instant::now() + LINGER);
     }
 
-    /// When [`Self::is_over`] may change without anything having been read. A full sink is waited for for ever: what is
-    /// in the pipes would be lost.
+    /// When [`Self::is_over`] may change without anything having been read, or a full sink is to be looked at again. A full
+    /// sink is waited for for ever: what is in the pipes would be lost.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.ended && !self.sink.must_block())
+        if self.ended { None } else { self.sink.look_at().or(self.deadline) }
     }
 
     /// The container has ended, and its output too: [`Self::finish`] is due.

@@ -30,6 +30,7 @@ use super::{
     create::{Places, create, io_failure},
     diagnostics::Diagnostics,
     exec::Exec,
+    log_waits::{LogState, LogWait, LogWaits},
     output::CHUNK_BYTES,
     server::Server,
 };
@@ -63,6 +64,7 @@ pub(super) struct Supervisor<'a> {
     signals: SignalFd,
     containers: Vec<Container>,
     execs: Vec<Exec>,
+    log_waits: LogWaits,
     diagnostics: &'a mut Diagnostics,
     buffer: Vec<u8>,
     shut_down: bool,
@@ -76,7 +78,6 @@ enum Source {
     Listener,
     Connection(u64),
     Output(usize),
-    Deletions(usize),
 }
 
 impl<'a> Supervisor<'a> {
@@ -116,6 +117,7 @@ impl<'a> Supervisor<'a> {
             signals,
             containers,
             execs,
+            log_waits: LogWaits::default(),
             diagnostics,
             buffer,
             shut_down: false,
@@ -130,6 +132,7 @@ impl<'a> Supervisor<'a> {
                 self.serve(source, ready);
             }
             self.run_timers();
+            self.tell_of_logs();
         }
         Ok(())
     }
@@ -144,8 +147,6 @@ impl<'a> Supervisor<'a> {
         for (index, container) in self.containers.iter().enumerate() {
             let readable = container.output.readable().map(|fd| (Source::Output(index), fd, PollFlags::POLLIN));
             sources.extend(readable);
-            let deletions = container.output.deletions();
-            sources.extend(deletions.map(|fd| (Source::Deletions(index), fd, PollFlags::POLLIN)));
         }
         let mut set: Vec<_> =
             sources.iter().map(|(_, fd, flags): &(_, BorrowedFd<'_>, _)| PollFd::new(*fd, *flags)).collect();
@@ -193,15 +194,14 @@ impl<'a> Supervisor<'a> {
                 let pumped = container.output.pump(&mut self.buffer);
                 self.report("log", pumped);
             }
-            Source::Deletions(index) => {
-                if let Some(container) = self.containers.get_mut(index) {
-                    container.output.note_deletions();
-                }
-            }
         }
     }
 
     fn answer(&mut self, connection: u64, request: Request) {
+        if let Command::AwaitLog { name, position } = request.command {
+            let replaced = self.log_waits.add(connection, request.id, name, position);
+            return self.answer_waits(replaced);
+        }
         let mut streams = Vec::new();
         let result = self.execute(request.command, &mut streams);
         self.server.send(connection, &Message::Reply { id: request.id, result }, &streams);
@@ -216,9 +216,27 @@ impl<'a> Supervisor<'a> {
                 let killed = container.kill();
                 self.report("kill", killed);
             }
+            self.containers[index].output.look_if_due(now);
             if self.containers[index].output.is_over() {
                 self.finish_log(index);
             }
+        }
+    }
+
+    /// Answers those that wait for what has been written meanwhile.
+    fn tell_of_logs(&mut self) {
+        let due = self.log_waits.due(|name| match self.containers.iter().find(|container| container.name == name) {
+            Some(container) => LogState::of(container.output.position()),
+            // It was here and is deleted: all that it wrote is there to be read.
+            None if self.dir.exit_file(name).exists() => LogState::Ended,
+            None => LogState::ToCome,
+        });
+        self.answer_waits(due);
+    }
+
+    fn answer_waits(&mut self, waits: impl IntoIterator<Item = LogWait>) {
+        for LogWait { connection, id, .. } in waits {
+            self.server.send(connection, &Message::Reply { id, result: Ok(Answer::Done) }, &[]);
         }
     }
 
@@ -283,8 +301,15 @@ impl<'a> Supervisor<'a> {
                 *streams = self.exec(&spec)?;
                 Ok(Answer::Done)
             }
+            Command::LogFreed { name } => {
+                self.find(&name)?.output.note_deletions();
+                Ok(Answer::Done)
+            }
+            // Answered when there is something to tell.
+            Command::AwaitLog { .. } => Ok(Answer::Done),
             Command::State => Ok(Answer::Task(TaskState {
                 shim_pid: std::process::id(),
+                tells_of_logs: true,
                 containers: self.containers.iter().map(Container::state).collect(),
             })),
             Command::Shutdown => self.shut_down(),

@@ -3,15 +3,11 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::unix::AsyncFd;
+use serde::{Deserialize, Serialize};
 
 use super::format::{Decoded, MAGIC, Record, decode, segment_path, segments};
 
@@ -28,7 +24,7 @@ pub struct SpoolError {
 }
 
 /// A place between two records of a spool; later ones are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// The segment's number.
     pub segment: u64,
@@ -39,7 +35,8 @@ pub struct Position {
 /// Records read together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In order, each behind the place where it begins. Empty: nothing new yet, see [`Reader::wait`].
+    /// In order, each behind the place where it begins. Empty: nothing new yet, see
+    /// [`Client::await_log`](crate::client::Client::await_log).
     pub records: Vec<(Position, Record)>,
     /// Damaged places that were skipped (a shim or a machine died in mid-write).
     pub corrupt: u64,
@@ -47,13 +44,16 @@ pub struct Batch {
 
 /// Follows one spool. There must be only one reader of it at a time.
 ///
+/// It holds nothing of the kernel's but the file that it reads. A watch on the directory would be one of the few that a
+/// user may have, and containers run as the same user as the agent: they could take them all.
+///
 /// ```no_run
-/// # use estiva_shim::spool::{Reader, SpoolError};
-/// # async fn example(dir: &std::path::Path) -> Result<(), SpoolError> {
+/// # use estiva_shim::{client::Client, spool::Reader};
+/// # async fn example(dir: &std::path::Path, shim: Client) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut reader = Reader::open(dir)?;
 /// while !reader.is_ended() {
 ///     let batch = reader.read(1 << 20)?;
-///     if batch.records.is_empty() { reader.wait().await?; continue; }
+///     if batch.records.is_empty() { shim.await_log("web", reader.position()).await?; continue; }
 ///     // ship the batch, then:
 ///     reader.commit(reader.position())?;
 /// }
@@ -62,7 +62,6 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
-    watch: AsyncFd<OwnedFd>,
     position: Position,
     /// What is known to be saved, and cleared away, since this was opened.
     committed: Position,
@@ -72,23 +71,14 @@ pub struct Reader {
 
 impl Reader {
     /// Opens the spool in `dir` (made when absent) at the position that was committed last.
-    /// Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The directory or its position cannot be read.
     pub fn open(dir: &Path) -> Result<Self, SpoolError> {
         let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed("create"))?;
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
-            .map_err(|errno| failed("watch")(errno.into()))?;
-        inotify
-            .add_watch(dir, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO)
-            .map_err(|errno| failed("watch")(errno.into()))?;
-        let watch = inotify.as_fd().try_clone_to_owned().map_err(failed("watch"))?;
-        // SAFETY: the descriptor is owned by what is registered, and so open for as long as it is registered.
-        let watch = unsafe { AsyncFd::register(watch) }.map_err(|error| failed("watch")(error.into()))?;
         let position = Position::load(dir).map_err(failed("read the position of"))?;
-        Ok(Self { dir: dir.to_owned(), watch, position, committed: Position::START, open: None, ended: false })
+        Ok(Self { dir: dir.to_owned(), position, committed: Position::START, open: None, ended: false })
     }
 
     /// Reads what there is, whole records up to about `bytes_max` bytes (at least one record). Never waits.
@@ -123,27 +113,14 @@ impl Reader {
         Ok(Some(consumed))
     }
 
-    /// Waits until the shim has written something. May return without there being a new record.
-    ///
-    /// # Errors
-    /// The watch on the directory fails.
-    pub async fn wait(&mut self) -> Result<(), SpoolError> {
-        let failed = |source| SpoolError { operation: "watch", path: self.dir.clone(), source };
-        let mut ready = self.watch.readable().await.map_err(failed)?;
-        // A read after this sees whatever caused these events.
-        let mut events = [0; 4096];
-        while nix::unistd::read(ready.get_inner().as_raw_fd(), &mut events).is_ok() {}
-        ready.clear_ready();
-        Ok(())
-    }
-
     /// Where the next record will be read.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Everything before `up_to` is safe elsewhere: it will not be read again, and segments that are done are deleted
-    /// (which is what a blocked container waits for).
+    /// Everything before `up_to` is safe elsewhere: it will not be read again, and segments that are done are deleted.
+    /// Returns whether any was: then the shim should be told, as the container may be waiting for room, see
+    /// [`Client::log_freed`](crate::client::Client::log_freed).
     ///
     /// Deletion needs no position: a reader whose segment is gone begins with the next one that there is. So a disk that has
     /// no room for the position gets its room back, and what a death costs until the position is saved is that records of
@@ -152,16 +129,18 @@ impl Reader {
     /// # Errors
     /// The position cannot be saved though the disk has room (then what followed the last commit may be read again), or a
     /// segment not deleted.
-    pub fn commit(&mut self, up_to: Position) -> Result<(), SpoolError> {
+    pub fn commit(&mut self, up_to: Position) -> Result<bool, SpoolError> {
         if up_to <= self.committed {
-            return Ok(());
+            return Ok(false);
         }
         let dir = self.dir.as_path();
         let failed = |operation| move |source| SpoolError { operation, path: dir.to_owned(), source };
         let mut saved = up_to.save(dir);
         let done = segments(dir).map_err(failed("list"))?;
+        let mut freed = false;
         for segment in done.into_iter().filter(|segment| *segment < up_to.segment) {
             fs::remove_file(segment_path(dir, segment)).map_err(failed("delete a segment of"))?;
+            freed = true;
         }
         if saved.is_err() {
             saved = up_to.save(dir);
@@ -171,7 +150,7 @@ impl Reader {
             Err(error) if is_full(&error) => {}
             Err(error) => return Err(failed("save the position in")(error)),
         }
-        Ok(())
+        Ok(freed)
     }
 
     /// The end of the container's output has been read.

@@ -139,24 +139,39 @@ async fn a_torn_record_costs_itself_only() {
     assert_eq!((texts(&batch), batch.corrupt), (vec!["after".to_owned()], 1));
 }
 
-#[tokio::test]
-async fn waiting_ends_when_something_is_written() {
+#[test]
+fn reader_and_writer_are_at_one_place_when_everything_is_read() {
     let dir = TempDir::new().unwrap();
     let mut reader = Reader::open(dir.path()).unwrap();
-    let mut writer = writer(dir.path(), true);
-    while !reader.read(1000).unwrap().records.is_empty() {}
-    let task = tokio::spawn(async move {
-        loop {
-            reader.wait().await.unwrap();
-            let batch = reader.read(1000).unwrap();
-            if !batch.records.is_empty() {
-                return texts(&batch);
-            }
+    let mut writer = writer(dir.path(), false);
+    for round in 0..100 {
+        assert_ne!(reader.position(), writer.position(), "{round}: there is a new segment or a new line");
+        while !reader.read(1000).unwrap().records.is_empty() {}
+        assert_eq!(reader.position(), writer.position(), "{round}");
+        if reader.commit(reader.position()).unwrap() {
+            writer.note_deletions();
         }
-    });
-    tokio::task::yield_now().await;
-    put(&mut writer, "news");
-    assert_eq!(task.await.unwrap(), ["news"]);
+        put(&mut writer, &"x".repeat(round));
+    }
+}
+
+#[test]
+fn a_full_spool_finds_its_room_though_nobody_tells() {
+    for blocking in [true, false] {
+        let dir = TempDir::new().unwrap();
+        let mut writer = writer(dir.path(), blocking);
+        while writer.look_at().is_none() {
+            put(&mut writer, &"x".repeat(100));
+        }
+        let mut reader = Reader::open(dir.path()).unwrap();
+        while !reader.read(1000).unwrap().records.is_empty() {}
+        assert!(reader.commit(reader.position()).unwrap());
+        let due = writer.look_at().unwrap();
+        writer.look_if_due(due - std::time::Duration::from_millis(1));
+        assert!(writer.look_at().is_some(), "not before it is time to");
+        writer.look_if_due(due);
+        assert_eq!(writer.look_at(), None);
+    }
 }
 
 /// What is written to this file of the spool's finds no room.

@@ -4,19 +4,21 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
-use nix::{
-    fcntl::OFlag,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+use nix::fcntl::OFlag;
+
+use super::{
+    Position,
+    format::{Line, MAGIC, encode_end, encode_gap, encode_line, segment_path, segments},
 };
 
-use super::format::{Line, MAGIC, encode_end, encode_gap, encode_line, segment_number, segment_path, segments};
+/// A full spool is looked at this often: the reader says when it has deleted something, but an agent of another version
+/// says nothing, and one that was killed may have deleted before it could speak.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// See [`LogSink::Spool`](crate::spec::LogSink::Spool).
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ pub(crate) struct SpoolOptions {
 #[derive(Debug)]
 pub(crate) struct Writer {
     options: SpoolOptions,
-    watch: Inotify,
+    looked_at: Instant,
     /// The bytes of every segment that the reader has not deleted.
     sizes: BTreeMap<u64, u64>,
     number: u64,
@@ -48,8 +50,6 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn open(options: SpoolOptions) -> io::Result<Self> {
         fs::create_dir_all(&options.dir)?;
-        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        watch.add_watch(&options.dir, AddWatchFlags::IN_DELETE)?;
         let mut sizes = BTreeMap::new();
         for number in segments(&options.dir)? {
             sizes.insert(number, fs::metadata(segment_path(&options.dir, number))?.len());
@@ -58,20 +58,33 @@ impl Writer {
         let file = create(&options, number)?;
         sizes.insert(number, MAGIC.len() as u64);
         let (buffer, buffered_lines, buffered_gap, dropped, gap) = (Vec::new(), 0, 0, 0, 0);
-        Ok(Self { options, watch, sizes, number, file, buffer, buffered_lines, buffered_gap, dropped, gap })
+        let looked_at = Instant::now();
+        Ok(Self { options, looked_at, sizes, number, file, buffer, buffered_lines, buffered_gap, dropped, gap })
     }
 
-    /// Becomes readable when the reader has deleted something; then call [`Self::note_deletions`].
-    pub(crate) fn deletions(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
-    }
-
+    /// The reader may have deleted something.
     pub(crate) fn note_deletions(&mut self) {
-        while let Ok(events) = self.watch.read_events() {
-            for number in events.iter().filter_map(|event| segment_number(event.name.as_deref()?)) {
-                self.sizes.remove(&number);
-            }
+        self.looked_at = Instant::now();
+        if let Ok(present) = segments(&self.options.dir) {
+            self.sizes.retain(|number, _| *number == self.number || present.contains(number));
         }
+    }
+
+    /// When a full spool is to be looked at again though the reader has said nothing.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        self.is_full().then(|| self.looked_at + LOOK_INTERVAL)
+    }
+
+    /// Looks when it is time to.
+    pub(crate) fn look_if_due(&mut self, now: Instant) {
+        if self.look_at().is_some_and(|at| at <= now) {
+            self.note_deletions();
+        }
+    }
+
+    /// Where the next record will be written: what a reader has read to the end when it is there too.
+    pub(crate) fn position(&self) -> Position {
+        Position { segment: self.number, offset: self.sizes.get(&self.number).copied().unwrap_or_default() }
     }
 
     /// The container must wait: do not read its output for now.
@@ -84,6 +97,9 @@ impl Writer {
     }
 
     pub(crate) fn append(&mut self, time_ms: u64, line: &Line<'_>) {
+        if !self.options.blocking && self.is_full() {
+            self.look_if_due(Instant::now());
+        }
         if !self.options.blocking && self.is_full() {
             self.dropped += 1;
             self.gap += 1;

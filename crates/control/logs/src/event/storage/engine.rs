@@ -6,6 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use nix::sys::statvfs::statvfs;
+
 use super::EngineError;
 use super::files::{Files, sync_dir};
 use super::group::Group;
@@ -15,6 +17,9 @@ use super::options::Options;
 use super::record::NewEvent;
 use super::select::{self, Page, Query};
 use super::stream::StreamStats;
+
+/// What is left of a large disk.
+const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// What the directory of a group is renamed to before its files are removed one by one.
 const DELETED: &str = "deleted";
@@ -61,7 +66,21 @@ impl Engine {
         events: &[NewEvent<'_>],
         alive: &dyn Fn() -> bool,
     ) -> Result<(), EngineError> {
+        self.check_room()?;
         self.group(group)?.append(stream, ingestion, events, alive, &self.files, &self.options)
+    }
+
+    /// Log events are not worth the store's room: without it nothing can be started, stopped or deleted.
+    fn check_room(&self) -> Result<(), EngineError> {
+        let path = self.files.dir();
+        let disk = statvfs(path).map_err(|errno| EngineError::file("measure", path)(errno.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        let free_bytes = bytes(disk.blocks_available());
+        let reserved = self.options.free_bytes_min.unwrap_or((bytes(disk.blocks()) / 20).min(FREE_BYTES_MIN));
+        if free_bytes < reserved {
+            return Err(EngineError::NoRoom { path: path.to_owned(), free_bytes });
+        }
+        Ok(())
     }
 
     /// Events in order. Never waits for a writer.

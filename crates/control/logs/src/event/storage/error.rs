@@ -16,6 +16,14 @@ pub enum EngineError {
         /// Why not.
         source: io::Error,
     },
+    /// What is left of the disk is for the store.
+    #[error("there are only {free_bytes} bytes left on the disk of {}", path.display())]
+    NoRoom {
+        /// The directory of all events.
+        path: PathBuf,
+        /// What is left.
+        free_bytes: u64,
+    },
     /// The stream, or its group, has been deleted.
     #[error("the log stream has been deleted")]
     Deleted,

@@ -9,10 +9,13 @@ pub struct Options {
     pub chunk_bytes: u64,
     /// How many files are kept open.
     pub files_open_max: usize,
+    /// With less room than this on the disk nothing is stored; `None` is a twentieth of the disk, and a GiB at most.
+    pub free_bytes_min: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: 16 * 1024 * 1024, chunk_bytes: 64 * 1024, files_open_max: 256 }
+        let (segment_bytes_max, chunk_bytes) = (16 * 1024 * 1024, 64 * 1024);
+        Self { segment_bytes_max, chunk_bytes, files_open_max: 256, free_bytes_min: None }
     }
 }

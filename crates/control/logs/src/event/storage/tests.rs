@@ -11,7 +11,7 @@ use super::*;
 const GROUP: GroupId = GroupId(7);
 
 /// Small enough that a handful of puts makes several segments of several chunks.
-const SMALL: Options = Options { segment_bytes_max: 600, chunk_bytes: 150, files_open_max: 3 };
+const SMALL: Options = Options { segment_bytes_max: 600, chunk_bytes: 150, files_open_max: 3, free_bytes_min: Some(0) };
 
 fn open(dir: &Path, options: Options) -> Engine {
     Engine::open(dir.join("logs"), options).unwrap()

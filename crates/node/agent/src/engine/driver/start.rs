@@ -51,8 +51,9 @@ impl Driver {
     /// Takes over what the shim has.
     pub(super) async fn look(&mut self, client: &Client) {
         // A shim that does not answer closes the connection too, which is heard of there.
-        let states = client.state().await.map(|state| state.containers).unwrap_or_default();
-        for state in states {
+        let Ok(states) = client.state().await else { return };
+        self.shippers.connected(states.tells_of_logs.then(|| client.clone()));
+        for state in states.containers {
             match state.status {
                 Status::Running { started_at_ms, .. } => self.found_running(client, &state.name, started_at_ms),
                 Status::Stopped(exit) => self.container_exited(client, &state.name, &exit).await,
