@@ -1,5 +1,6 @@
 """A task always ends when it is told to, whatever its containers hold up; and no tasks use up the machine's process ids."""
 
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -7,8 +8,6 @@ from pathlib import Path
 import pytest
 from installation import eventually, shell
 
-# Holds a lock on the volume's directory for as long as it runs.
-LOCK = "exec 9< /data; flock 9; touch /data/held; exec sleep 100000"
 VOLUMES = {
     "task": {"name": "data", "host": {}},
     "shared": {"name": "attacked", "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True, "driver": "local"}},
@@ -33,15 +32,25 @@ def shim_of(estiva, task):
 
 @pytest.mark.parametrize("kind", VOLUMES)
 def test_a_lock_on_a_volume_holds_nobody_up(estiva, kind):
+    """The test locks the directory, as any container that mounts it can."""
     volume = VOLUMES[kind]
     mount = [{"sourceVolume": volume["name"], "containerPath": "/data"}]
     held = {"command": ["CMD-SHELL", "test -e /data/held"], "interval": 5, "retries": 10}
-    first = shell(LOCK, name="first", mountPoints=mount, healthCheck=held, stopTimeout=2)
+    first = shell("exec sleep 100000", name="first", mountPoints=mount, healthCheck=held, stopTimeout=2)
     second = shell("exec sleep 100000", mountPoints=mount, stopTimeout=2, dependsOn=[{"containerName": "first", "condition": "HEALTHY"}])
     estiva.register(f"lock-{kind}", [first, second], volumes=[volume])
     [arn] = estiva.run(f"lock-{kind}")
-    estiva.wait("RUNNING", arn)
-    estiva.stop(arn)
+    own = estiva.data / "node/tasks" / arn.rsplit("/", 1)[-1] / "volumes/data"
+    directory = own if kind == "task" else estiva.data / "node/volumes/attacked"
+    eventually(directory.is_dir)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (directory / "held").touch()
+        estiva.wait("RUNNING", arn)
+        estiva.stop(arn)
+    finally:
+        os.close(lock)
 
 
 @pytest.mark.parametrize("agent", ["the same agent", "a new agent"])

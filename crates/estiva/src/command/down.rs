@@ -184,7 +184,9 @@ fn kill_tasks(here: &Installation, node: &str) -> Result<()> {
     let nowhere = Seat { address: Ipv4Addr::LOCALHOST, subnet: Subnet::new(Ipv4Addr::LOCALHOST, 32) };
     let options = further_node_options(here, node, nowhere)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(estiva_agent::end_all_processes(&options)).with_context(|| format!("cannot end the tasks of {node}"))
+    runtime
+        .block_on(estiva_agent::end_all_processes(&options))
+        .with_context(|| format!("cannot end the tasks of {node}"))
 }
 
 /// Stops the tasks of the node that `up` itself brings.

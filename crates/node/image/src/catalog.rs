@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::directory::{
-    Directory, Temporary, file_names, modified, read_json, read_json_if_whole, remove_file, touch, write_json, write_json_until_reboot,
+    Directory, Temporary, file_names, modified, read_json, read_json_if_whole, remove_file, touch, write_json,
+    write_json_until_reboot,
 };
 use crate::error::{FileError, LeaseError, RemoveError};
 use crate::image::{Image, Source};

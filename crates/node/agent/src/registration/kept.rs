@@ -132,7 +132,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept::new(dir.path());
         kept.keep(ONE).await;
-        for broken in [&b""[..], b"\n", b"nonsense", b"\xff\xfe\0", b"arn:aws:ecs:us-east-1:0:cluster/x", ONE[..30].as_bytes()] {
+        for broken in
+            [&b""[..], b"\n", b"nonsense", b"\xff\xfe\0", b"arn:aws:ecs:us-east-1:0:cluster/x", &ONE.as_bytes()[..30]]
+        {
             fs::write(&kept.arn, broken).unwrap();
             assert_eq!(kept.arn(true).unwrap().as_deref(), Some(ONE));
             kept.mend(ONE).await;

@@ -275,7 +275,11 @@ fn remembered_block(file: &Path) -> Result<Option<Subnet>, Error> {
         Ok(json) => {
             let persisted = serde_json::from_slice::<Persisted>(&json).inspect_err(|error| {
                 let error: &dyn std::error::Error = error;
-                tracing::warn!(file = subject, error, "the file is broken; the nodes' block is that of their links, or a new one");
+                tracing::warn!(
+                    file = subject,
+                    error,
+                    "the file is broken; the nodes' block is that of their links, or a new one"
+                );
             });
             Ok(persisted.ok().map(|it| it.block))
         }

@@ -12,7 +12,8 @@ use std::{
 
 use nix::sys::{
     socket::{
-        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socket, sockopt,
+        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socket,
+        sockopt,
     },
     time::{TimeVal, TimeValLike},
 };

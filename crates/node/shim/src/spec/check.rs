@@ -143,7 +143,8 @@ const COVERABLE: [&str; 7] = ["cpuinfo", "diskstats", "loadavg", "meminfo", "sta
 
 /// What is mounted over a process's directory there would deceive whoever looks at the process; runc refuses it too.
 fn outside_proc(field: &'static str, path: &Path) -> Result<(), InvalidSpec> {
-    let coverable = path.strip_prefix("/proc").is_ok_and(|inside| COVERABLE.iter().any(|name| inside == Path::new(name)));
+    let coverable =
+        path.strip_prefix("/proc").is_ok_and(|inside| COVERABLE.iter().any(|name| inside == Path::new(name)));
     ensure(coverable || !path.starts_with("/proc"), field, || format!("{} is inside /proc", path.display()))
 }
 

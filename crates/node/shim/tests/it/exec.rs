@@ -106,7 +106,9 @@ async fn a_terminal_takes_input() {
     main_container(&mut task).await;
     let mut spec = shell("[ -t 0 ] && read word && echo got $word");
     spec.tty = true;
-    let ExecStreams::Terminal(terminal) = client::exec(&task.spec.socket, &spec).await.unwrap() else { panic!("pipes") };
+    let ExecStreams::Terminal(terminal) = client::exec(&task.spec.socket, &spec).await.unwrap() else {
+        panic!("pipes")
+    };
     let mut terminal = File::from(terminal);
     terminal.write_all(b"anchor\n").unwrap();
     assert_eq!(end(&mut task).await, 0);
@@ -127,7 +129,10 @@ async fn what_cannot_run_is_said_and_what_hangs_is_killed() {
     assert_eq!(refused(ExecSpec { container: "other".to_owned(), ..shell("") }).await, FailureKind::NotFound);
     assert_eq!(refused(ExecSpec { cwd: Some("/proc/self/fd/9".into()), ..shell("") }).await, FailureKind::Runtime);
     let hanging = client::exec(&task.spec.socket, &shell("sleep 1000")).await.unwrap();
-    assert_eq!(failure(&client::exec(&task.spec.socket, &shell("true")).await.unwrap_err()), FailureKind::AlreadyExists);
+    assert_eq!(
+        failure(&client::exec(&task.spec.socket, &shell("true")).await.unwrap_err()),
+        FailureKind::AlreadyExists
+    );
     task.client.signal_exec("main", "check", 9).await.unwrap();
     assert_eq!(end(&mut task).await, 137);
     drop(hanging);

@@ -20,8 +20,7 @@ const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// machine that swaps.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// What a task, and each container that was ended by this, is told to have ended of.
-pub(super) const HUNG: &str =
-    "ContainerRuntimeError: the task's shim did not answer after the stop timeout; it was killed with the task's processes";
+pub(super) const HUNG: &str = "ContainerRuntimeError: the task's shim did not answer after the stop timeout; it was killed with the task's processes";
 
 /// How long the container has from SIGTERM to SIGKILL.
 pub(super) fn stop_timeout(container: &Container) -> Duration {
@@ -59,9 +58,7 @@ impl Driver {
     }
 
     /// As [`Self::answer`], of a task whose containers have ended.
-    pub(super) async fn last_answer<T>(
-        call: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
+    pub(super) async fn last_answer<T>(call: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
         timeout(ANSWER_MAX, call).await.unwrap_or(Err(ClientError::NoAnswer))
     }
 

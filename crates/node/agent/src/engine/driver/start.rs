@@ -19,11 +19,7 @@ use crate::fail_point;
 impl Driver {
     /// Images, network, shim: whatever of them is there already is used again.
     pub(super) async fn open(&mut self) -> Result<Live, StartFailure> {
-        let liveness = if self.record.shim_spawned {
-            client::liveness(&self.dir)
-        } else {
-            Liveness::NeverStarted
-        };
+        let liveness = if self.record.shim_spawned { client::liveness(&self.dir) } else { Liveness::NeverStarted };
         let prepared = match liveness {
             Liveness::Gone => return Err(StartFailure::ShimGone),
             // Started, and then the machine lost what the shim had noted.
