@@ -42,14 +42,15 @@ const END_WAIT_MAX: Duration = Duration::from_secs(10);
 pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> {
     let here = installation.open()?;
     let _lock = end_supervisor(&here)?;
-    end_parts(&here)?;
+    let ended = end_parts(&here);
     // One that was killed may have left it.
     control::remove(&here.control_socket()?)?;
     if options.keep_tasks {
-        return Ok(());
+        return ended;
     }
     telemetry::start();
-    let Stopped { tasks, failures } = stop_nodes(&here);
+    let Stopped { tasks, mut failures } = stop_nodes(&here);
+    failures.extend(ended.err());
     here.leave_run_dir();
     if tasks > 0 {
         println!("stopped {tasks} task{}", if tasks == 1 { "" } else { "s" });
