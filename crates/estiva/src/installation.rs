@@ -168,11 +168,16 @@ impl Installation {
 
     /// Held by whoever starts and stops the installation's processes, until it is dropped or its process ends.
     pub fn lock(&self) -> Result<Flock<File>> {
-        let path = self.data.join("up.lock");
+        let path = self.lock_file();
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
         locked.map_err(|(_, errno)| errno).with_context(|| format!("{} is locked by another process", path.display()))
+    }
+
+    /// The file behind [`lock`](Self::lock).
+    pub fn lock_file(&self) -> PathBuf {
+        self.data.join("up.lock")
     }
 
     /// Where the output of a detached `estiva up` goes.

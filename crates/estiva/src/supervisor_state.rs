@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub struct SupervisorState {
     pub pid: i32,
     /// Where the endpoint listens.
     pub endpoint: String,
+    /// The data directory; of earlier versions' files it is not known. In a copy of the directory the file speaks of a stranger.
+    #[serde(default)]
+    pub data: Option<PathBuf>,
 }
 
 impl SupervisorState {
@@ -21,7 +24,9 @@ impl SupervisorState {
     pub fn load(file: &Path) -> Result<Option<Self>> {
         match fs::read(file) {
             Ok(json) => {
-                serde_json::from_slice(&json).map(Some).with_context(|| format!("{} is malformed", file.display()))
+                let state: Self =
+                    serde_json::from_slice(&json).with_context(|| format!("{} is malformed", file.display()))?;
+                Ok(Some(state).filter(|state| state.data.as_deref().is_none_or(|data| Some(data) == file.parent())))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),

@@ -54,6 +54,20 @@ impl NodeRecord {
         Ok(nodes)
     }
 
+    /// All that can be read, and the names of those whose files are broken, each with what is wrong.
+    pub fn readable(here: &Installation) -> Result<(Vec<Self>, Vec<(String, anyhow::Error)>)> {
+        let dir = here.nodes_dir()?;
+        let (mut nodes, mut broken) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            let entry = entry?;
+            match Self::load(&entry.path().join(FILE_NAME)) {
+                Ok(node) => nodes.extend(node),
+                Err(error) => broken.push((entry.file_name().to_string_lossy().into_owned(), error)),
+            }
+        }
+        Ok((nodes, broken))
+    }
+
     fn load(file: &Path) -> Result<Option<Self>> {
         match fs::read(file) {
             Ok(json) => {

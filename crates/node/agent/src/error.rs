@@ -17,6 +17,20 @@ pub enum AgentError {
     /// The kernel refused the node's network.
     #[error("cannot set up the node's network")]
     Network(#[from] estiva_network::Error),
+    /// What runs on the node cannot be ended.
+    #[error("cannot end what runs on the node")]
+    Shim(#[from] estiva_shim::client::ClientError),
+    /// A file of the node is broken, and to guess would cost its tasks.
+    #[error("{}: {reason}", path.display())]
+    Broken {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Tasks did not end in time.
+    #[error("{0} tasks did not end in time; what they ran was killed")]
+    Unended(usize),
     /// The images' directory cannot be used.
     #[error("cannot open the node's images")]
     Images(#[from] estiva_image::OpenError),

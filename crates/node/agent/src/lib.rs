@@ -27,5 +27,5 @@ pub use error::AgentError;
 pub use exec::{PIPE_CLIENT, TERMINAL_CLIENT};
 pub use instance_type::size_of;
 pub use node::Agent;
-pub use offline::stop_all_tasks;
+pub use offline::{end_all_processes, stop_all_tasks};
 pub use options::{Identity, ImagePullBehavior, NodeOptions, Options, Seat};

@@ -47,7 +47,7 @@ pub(crate) async fn register(
     client: &Client,
 ) -> Result<Registration, AgentError> {
     let kept = Kept::new(&options.node.state_dir);
-    let mut known = kept.arn()?;
+    let mut known = kept.arn(!engine.live_tasks().is_empty())?;
     let mut token = None;
     let mut backoff = Backoff::default();
     loop {
@@ -64,6 +64,7 @@ pub(crate) async fn register(
                     end_tasks(engine, &arn).await;
                     kept.keep(&arn).await;
                 }
+                kept.mend(&arn).await;
                 info!(arn, cluster = options.cluster, "the node is registered");
                 return Ok(Registration { arn, cluster: options.cluster.clone() });
             }

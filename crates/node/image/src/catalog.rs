@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::directory::{
-    Directory, Temporary, file_names, modified, read_json, remove_file, touch, write_json, write_json_until_reboot,
+    Directory, Temporary, file_names, modified, read_json, read_json_if_whole, remove_file, touch, write_json,
+    write_json_until_reboot,
 };
 use crate::error::{FileError, LeaseError, RemoveError};
 use crate::image::{Image, Source};
@@ -117,7 +118,7 @@ impl Catalog {
             private: provenance.private,
         };
         let file = self.name_file(&name.reference);
-        let before = read_json::<NameRecord>(&file)?;
+        let before = read_json_if_whole::<NameRecord>(&file)?;
         write_json(&file, &name)?;
         Ok((name, before.is_some_and(|before| before.digest != record.digest)))
     }
@@ -125,7 +126,7 @@ impl Catalog {
     /// What a reference stands for: by its name, or by a digest of which the name does not matter. What was private under
     /// another name is not found so: any registry, or one that is not there, could be named to come by it.
     pub fn by_reference(&self, reference: &Reference) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
-        let name = read_json::<NameRecord>(&self.name_file(&reference.to_string()))?;
+        let name = read_json_if_whole::<NameRecord>(&self.name_file(&reference.to_string()))?;
         match (name, &reference.digest) {
             (Some(name), _) => self.with_image(name),
             (None, Some(digest)) => self.by_name_that(|name| name.digest == *digest && !name.private),
@@ -142,7 +143,7 @@ impl Catalog {
         &self,
         is_it: impl FnMut(&NameRecord) -> bool,
     ) -> Result<Option<(NameRecord, ImageRecord)>, FileError> {
-        let name = self.names()?.into_iter().find(is_it);
+        let name = self.whole_names()?.into_iter().find(is_it);
         name.map_or(Ok(None), |name| self.with_image(name))
     }
 
@@ -166,7 +167,17 @@ impl Catalog {
         modified(&self.image_file(digest))
     }
 
-    /// All names.
+    /// All names whose records can be read.
+    pub fn whole_names(&self) -> Result<Vec<NameRecord>, FileError> {
+        let dir = self.0.names();
+        let mut names = Vec::new();
+        for file in file_names(&dir)? {
+            names.extend(read_json_if_whole::<NameRecord>(&dir.join(file))?);
+        }
+        Ok(names)
+    }
+
+    /// All names. Fails on a broken record: what it stands for must not be taken for unwanted.
     pub fn names(&self) -> Result<Vec<NameRecord>, FileError> {
         let dir = self.0.names();
         let mut names = Vec::new();
@@ -178,10 +189,10 @@ impl Catalog {
 
     /// An image by its manifest's digest, named or not.
     pub fn image(&self, digest: &Digest) -> Result<Option<ImageRecord>, FileError> {
-        read_json(&self.image_file(digest))
+        read_json_if_whole(&self.image_file(digest))
     }
 
-    /// All images, named or not.
+    /// All images, named or not. Fails on a broken record: nobody knows which layers it needs.
     pub fn images(&self) -> Result<Vec<ImageRecord>, FileError> {
         let dir = self.0.images();
         let mut images = Vec::new();
@@ -211,7 +222,7 @@ impl Catalog {
     }
 
     fn unname(&self, text: &str) -> Result<(), RemoveError> {
-        let names = self.names()?;
+        let names = self.whole_names()?;
         let matching: Vec<&NameRecord> = if let Ok(digest) = text.parse::<Digest>() {
             names.iter().filter(|name| name.digest == digest).collect()
         } else {
@@ -268,7 +279,7 @@ impl Catalog {
         if !whole || !touch(&self.image_file(&digest))? {
             return Err(gone());
         }
-        let mut leased: BTreeSet<Digest> = read_json(&file)?.unwrap_or_default();
+        let mut leased: BTreeSet<Digest> = read_json_if_whole(&file)?.unwrap_or_default();
         if leased.insert(digest) {
             write_json_until_reboot(&file, &leased)?;
         }

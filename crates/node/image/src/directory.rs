@@ -264,6 +264,17 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, F
     }
 }
 
+/// As [`read_json`]; a file that is broken counts as absent, and the log names it: whoever needs it gets it anew.
+pub(crate) fn read_json_if_whole<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    read_json(path).or_else(|error| {
+        if !error.is_malformed() {
+            return Err(error);
+        }
+        tracing::warn!(error = &error as &dyn std::error::Error, "a broken record of the images counts as absent");
+        Ok(None)
+    })
+}
+
 /// Notes that a file was used now, in its modification time, which is not made durable. Whether there is such a file.
 pub(crate) fn touch(path: &Path) -> Result<bool, FileError> {
     let touched = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));

@@ -24,6 +24,11 @@ impl FileError {
         let path = path.to_owned();
         move |source| Self { operation, path, source }
     }
+
+    /// Whether the file was read, and is not what it should be.
+    pub(crate) fn is_malformed(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+    }
 }
 
 /// The images' directory cannot be used.

@@ -178,7 +178,7 @@ impl Images {
     /// All images, by name.
     pub fn list(&self) -> Result<Vec<ImageSummary>, OpenError> {
         let mut summaries = Vec::new();
-        for name in self.catalog.names()? {
+        for name in self.catalog.whole_names()? {
             if let Some(record) = self.catalog.image(&name.digest)? {
                 summaries.push(summary(&name, &record));
             }

@@ -5,6 +5,7 @@
 //! the kernel's count of out-of-memory kills.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -59,6 +60,26 @@ impl Cgroup {
             named.extend(dir.map(|dir| (name, dir.clone())));
         }
         Ok(named)
+    }
+
+    /// The names of the groups right below it, in whichever hierarchy; none when it does not exist.
+    pub(crate) fn children(&self) -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for dir in &self.dirs {
+            match fs::read_dir(dir) {
+                Ok(entries) => {
+                    for entry in entries {
+                        let entry = entry?;
+                        if entry.file_type()?.is_dir() {
+                            names.extend(entry.file_name().into_string());
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(names)
     }
 
     /// Where a process writes its number to join the group.

@@ -1,11 +1,12 @@
 //! Where a task's files are, and how small ones are written so that a power cut leaves the old or the new content.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
-        unix::fs::OpenOptionsExt,
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -94,6 +95,26 @@ impl ShimProcess {
     pub fn is_alive(&self) -> bool {
         Self::inspect(self.pid).is_ok_and(|now| now == *self)
     }
+
+    /// Whether the process is the shim of the task in `dir`, by its command line.
+    pub fn serves(&self, dir: &Path) -> bool {
+        served_by(self.pid).as_deref() == Some(dir)
+    }
+
+    /// The shims of this machine, each with its task's directory. Reads the whole process table: for when files are broken.
+    pub fn all() -> Vec<(Self, PathBuf)> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(|pid: u32| Some((Self::inspect(pid).ok()?, served_by(pid)?))).collect()
+    }
+}
+
+/// The task's directory of the shim `pid`: its arguments are `EXE shim --dir DIR`.
+fn served_by(pid: u32) -> Option<PathBuf> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut arguments = line.split(|byte| *byte == 0).skip(1);
+    let is_shim = arguments.next()? == b"shim" && arguments.next()? == b"--dir";
+    is_shim.then(|| arguments.next().map(|dir| PathBuf::from(OsStr::from_bytes(dir))))?
 }
 
 /// Sends SIGKILL to this very process, if it still exists, and waits until it is gone.

@@ -3,10 +3,15 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cgroup::Cgroup;
 
 const PERIOD_US: u64 = 100_000;
+/// How long killed processes may take to go.
+const DEATH_WAIT_MAX: Duration = Duration::from_secs(5);
+/// What the groups of all nodes of a machine are called by, of whichever installation: they share its process ids.
+const PREFIX: &str = "estiva-";
 
 /// What all tasks of a node together may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,45 @@ pub fn limit(path: &str, limits: NodeLimits) -> io::Result<()> {
         ]
     };
     settings.into_iter().try_for_each(|(file, value)| write(&group, file, &value))
+}
+
+/// How many processes and threads all tasks of the machine together may have: three quarters of what the kernel has. What is
+/// left is enough for the shims, the agents, `estiva up`, and a shell of whoever has to clear things up.
+pub fn machine_pids() -> io::Result<u64> {
+    let read = |name: &str| -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"))?;
+        text.trim().parse().map_err(io::Error::other)
+    };
+    Ok(read("pid_max")?.min(read("threads-max")?) / 4 * 3)
+}
+
+/// Makes the group of a node and divides [`machine_pids`] evenly among the nodes' groups that there are. A node that has more
+/// than its new share keeps it, and gets no further one.
+///
+/// # Errors
+/// The kernel has no pids controller, or refuses.
+pub fn share_pids(path: &str) -> io::Result<()> {
+    Cgroup::new(path)?.create()?;
+    let all = machine_pids()?;
+    let nodes: Vec<String> =
+        Cgroup::new("/")?.children()?.into_iter().filter(|name| name.starts_with(PREFIX)).collect();
+    let share = (all / u64::try_from(nodes.len()).unwrap_or(u64::MAX).max(1)).to_string();
+    for node in nodes {
+        match write(&Cgroup::new(&format!("/{node}"))?, "pids.max", &share) {
+            // Another installation has taken it away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && node != path.trim_start_matches('/') => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Kills everything in the group and removes it; fine when there is none.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] when a process outlives SIGKILL by seconds.
+pub fn remove(path: &str) -> io::Result<()> {
+    Cgroup::new(path)?.kill_and_remove(DEATH_WAIT_MAX)
 }
 
 /// Writes a setting in the hierarchy that has it.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use estiva_shim::layout::ShimProcess;
 use estiva_wire::client::SOCKET_SCHEME;
 use nix::fcntl::Flock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,7 +21,7 @@ use super::part::{Part, Recipe};
 use crate::handover::{self, Sockets};
 use crate::installation::{Installation, InstallationOptions};
 use crate::listen;
-use crate::patience::patiently_for;
+use crate::patience::{patiently, patiently_for};
 use crate::supervisor_state::SupervisorState;
 
 /// After somebody who wants something could not be heard.
@@ -43,8 +44,12 @@ pub struct Supervisor {
 impl Supervisor {
     /// Returns when the endpoint answers and the nodes are registered.
     pub async fn start(installation: &InstallationOptions, here: &Installation, options: &Options) -> Result<Self> {
-        let lock = here.lock().context("is Estiva up already?")?;
-        let state = SupervisorState { pid: i32::try_from(std::process::id())?, endpoint: installation.endpoint() };
+        let lock = lock(here)?;
+        let state = SupervisorState {
+            pid: i32::try_from(std::process::id())?,
+            endpoint: installation.endpoint(),
+            data: Some(here.data().to_owned()),
+        };
         // In place of what one that was killed has left: whoever finds the lock taken goes by it.
         let state_file = here.supervisor_file();
         fs::write(&state_file, serde_json::to_vec(&state)?).context("cannot write up.json")?;
@@ -126,4 +131,13 @@ fn listen_for_server(installation: &InstallationOptions, here: &Installation) ->
         sockets.local.push(listen::at_path(&here.api_socket())?);
     }
     Ok(sockets)
+}
+
+/// The installation's lock. An `up` that was just killed holds it for a moment: as long as its process takes to go.
+fn lock(here: &Installation) -> Result<Flock<File>> {
+    let is_leaving = |_: &anyhow::Error| match SupervisorState::load(&here.supervisor_file()) {
+        Ok(Some(state)) => u32::try_from(state.pid).is_ok_and(|pid| ShimProcess::inspect(pid).is_err()),
+        _ => false,
+    };
+    patiently(is_leaving, || here.lock()).context("is Estiva up already?")
 }

@@ -27,7 +27,8 @@ const SIGKILL: i32 = 9;
 
 /// The health check of one container.
 pub(super) struct Monitor {
-    pub dir: PathBuf,
+    /// The shim's.
+    pub socket: PathBuf,
     pub client: Client,
     pub execs: Execs,
     pub container: String,
@@ -80,7 +81,7 @@ impl Monitor {
             tty: false,
         };
         let ended = self.execs.expect(&spec.container, &spec.id);
-        let streams = match client::exec(&self.dir, &spec).await {
+        let streams = match client::exec(&self.socket, &spec).await {
             Ok(streams) => streams,
             Err(error) => {
                 debug!(

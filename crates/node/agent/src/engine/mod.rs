@@ -24,7 +24,7 @@ mod task_dir;
 mod translate;
 mod volume;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +32,7 @@ use estiva_agent_protocol::task::{Credentials, Task};
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::error::AgentError;
@@ -43,7 +44,7 @@ use task_dir::TaskDir;
 
 pub(crate) use execs::Execs;
 pub(crate) use failure::with_sources;
-pub(crate) use host::{ControlPlane, Host};
+pub(crate) use host::{ControlPlane, Host, end_all_processes};
 pub(crate) use record::{KnownContainer, KnownTask, TaskRecord, id_of};
 pub(crate) use translate::{TranslateError, docker_config, docker_name};
 
@@ -107,6 +108,8 @@ pub(crate) struct TaskView {
     pub authorization: Arc<str>,
     /// Its directory.
     pub dir: PathBuf,
+    /// Where its shim listens.
+    pub socket: PathBuf,
     /// Its cgroup; containers have children of it.
     pub cgroup: String,
     /// Its further programs.
@@ -128,17 +131,26 @@ impl Engine {
     /// Takes back every task whose record is on disk, and clears away what belongs to none.
     pub async fn restore(host: Arc<Host>) -> Result<Self, AgentError> {
         let engine = Self { host, state: Arc::default(), taking: Arc::default() };
-        let mut records = Vec::new();
+        let (mut records, mut known) = (Vec::new(), BTreeSet::new());
         for dir in TaskDir::all(&engine.host.tasks_dir)? {
             match TaskRecord::load(dir.path()) {
                 Ok(Some(record)) => records.push((dir, record)),
                 Ok(None) => dir.remove()?,
+                // Nobody can say what it was: it ends. Its directory goes at the next start.
+                Err(error @ RecordError::Malformed { .. }) => {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(dir = %dir.path().display(), error, "a task's record is broken; what the task ran is ended");
+                    dir.set_record_aside()?;
+                }
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     warn!(dir = %dir.path().display(), error, "a task's record cannot be read; what it left is not touched");
+                    known.extend(dir.path().file_name().map(|id| id.to_string_lossy().into_owned()));
                 }
             }
         }
+        known.extend(records.iter().map(|(_, record)| record.id().to_owned()));
+        engine.host.sweep(known).await?;
         engine.host.network.adopt(records.iter().map(|(_, record)| record.id().to_owned())).await?;
         if !records.is_empty() {
             info!(tasks = records.len(), "took back the node's tasks");
@@ -208,12 +220,24 @@ impl Engine {
 
     /// Stops every task and returns, once they have ended, how many there were. Without a control plane: with one, each
     /// waits until its end has been reported. Blocks at first.
-    pub async fn stop_all(&self) -> usize {
-        let tasks = self.state().tasks.len();
+    ///
+    /// # Errors
+    /// [`AgentError::Unended`] when a task takes longer than its containers and a shim that hangs may take.
+    pub async fn stop_all(&self) -> Result<usize, AgentError> {
+        let (tasks, stop_max) = {
+            let state = self.state();
+            (state.tasks.len(), state.tasks.values().map(|handle| driver::stop_max(&handle.task)).max())
+        };
         self.tell_all_to_stop();
+        let deadline = Instant::now() + stop_max.unwrap_or_default();
         let mut workers = std::mem::take(&mut self.state().workers);
-        while workers.join_next().await.is_some() {}
-        tasks
+        loop {
+            match timeout_at(deadline, workers.join_next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(tasks),
+                Err(_) => return Err(AgentError::Unended(workers.len())),
+            }
+        }
     }
 
     /// Stops every task and returns once all have ended and what they held is free, reported or not.
@@ -282,6 +306,7 @@ impl Engine {
             known: handle.known.borrow().clone(),
             authorization: Arc::clone(&handle.authorization),
             dir: handle.dir.path().to_owned(),
+            socket: self.host.shim_socket(record::id_of(&handle.task.arn)),
             cgroup: format!("{}/{}", self.host.cgroup, record::id_of(&handle.task.arn)),
             execs: handle.execs.clone(),
         }

@@ -161,7 +161,7 @@ fn interface(task: &Task) -> Result<Eni, StartFailure> {
 }
 
 /// What the task as a whole may use.
-pub(super) fn task_resources(task: &Task) -> Resources {
+pub(super) fn task_resources(task: &Task, pids: i64) -> Resources {
     const PERIOD_US: u32 = 100_000;
     #[allow(clippy::cast_possible_truncation, reason = "float casts saturate, and no machine has so many cores")]
     let quota = |cpus: f64| (cpus * f64::from(PERIOD_US)) as i64;
@@ -169,7 +169,7 @@ pub(super) fn task_resources(task: &Task) -> Resources {
         cpu_quota_us: task.cpu.filter(|cpus| *cpus > 0.0).map(quota),
         cpu_period_us: task.cpu.map(|_| PERIOD_US.into()),
         memory_limit_bytes: task.memory.filter(|mib| *mib > 0).map(|mib| mib.saturating_mul(1 << 20)),
-        pids_limit: Some(-1),
+        pids_limit: Some(pids),
         ..Resources::default()
     }
 }
@@ -405,8 +405,8 @@ mod tests {
     #[test]
     fn a_tasks_limits_are_its_cgroups() {
         let task = Task { cpu: Some(0.25), memory: Some(512), ..Task::default() };
-        let resources = task_resources(&task);
+        let resources = task_resources(&task, 100);
         assert_eq!((resources.cpu_quota_us, resources.memory_limit_bytes), (Some(25_000), Some(512 << 20)));
-        assert_eq!(task_resources(&Task::default()).memory_limit_bytes, None);
+        assert_eq!(task_resources(&Task::default(), 100).memory_limit_bytes, None);
     }
 }

@@ -135,7 +135,7 @@ impl RecordError {
     }
 }
 
-const FILE_NAME: &str = "record.json";
+pub(super) const FILE_NAME: &str = "record.json";
 
 impl TaskRecord {
     /// A task that just arrived.

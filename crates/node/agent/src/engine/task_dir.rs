@@ -35,6 +35,12 @@ impl TaskDir {
         &self.0
     }
 
+    /// Keeps a record that is broken for whoever wants to look at it, under another name.
+    pub fn set_record_aside(&self) -> Result<(), AgentError> {
+        let record = self.0.join(super::record::FILE_NAME);
+        fs::rename(&record, record.with_extension("json.broken")).map_err(AgentError::io(&record))
+    }
+
     /// Removes it with all that is in it.
     pub fn remove(&self) -> Result<(), AgentError> {
         match fs::remove_dir_all(&self.0) {

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use estiva_session_protocol::DATA_BYTES_MAX;
 use estiva_session_protocol::payload::Size;
@@ -13,6 +14,7 @@ use estiva_shim::spec::{ExecSpec, User};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::engine::Execs;
 
@@ -21,6 +23,8 @@ const QUEUE: usize = 4;
 /// What is kept for a program that does not read.
 const UNREAD_BYTES_MAX: usize = 16 << 20;
 const SIGKILL: i32 = 9;
+/// How long a shim may take to say that it has killed a program.
+const KILL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What a program wrote.
 pub(super) enum Output {
@@ -39,7 +43,7 @@ pub(super) enum Happened {
 
 /// A program that runs.
 pub(super) struct Program {
-    dir: PathBuf,
+    socket: PathBuf,
     container: String,
     id: String,
     /// `None` once it has been heard.
@@ -57,7 +61,7 @@ pub(super) struct Program {
 impl Program {
     /// Starts `args` as root in the container, as ECS does, with a terminal or without.
     pub async fn start(
-        dir: &Path,
+        socket: &Path,
         execs: &Execs,
         container: &str,
         id: &str,
@@ -75,11 +79,11 @@ impl Program {
             tty,
         };
         let ended = execs.expect(container, id);
-        let streams = client::exec(dir, &spec).await?;
+        let streams = client::exec(socket, &spec).await?;
         let (out, output) = mpsc::channel(QUEUE);
         let (input, typed) = mpsc::unbounded_channel();
         let unread = Arc::new(AtomicUsize::new(0));
-        let broken = |source| ClientError::File { path: dir.to_owned(), source };
+        let broken = |source| ClientError::File { path: socket.to_owned(), source };
         let terminal = match streams {
             ExecStreams::Terminal(fd) => {
                 let terminal = Arc::new(asynchronous(fd).map_err(broken)?);
@@ -96,9 +100,9 @@ impl Program {
                 None
             }
         };
-        let (dir, container, id) = (dir.to_owned(), container.to_owned(), id.to_owned());
+        let (socket, container, id) = (socket.to_owned(), container.to_owned(), id.to_owned());
         let (ended, output) = (Some(ended), Some(output));
-        Ok(Self { dir, container, id, ended, output, input: Some(input), unread, terminal })
+        Ok(Self { socket, container, id, ended, output, input: Some(input), unread, terminal })
     }
 
     /// What happens next: it writes (if `room` says that this is wanted), or it ends. Pending for ever after its end.
@@ -150,9 +154,9 @@ impl Program {
 
     /// Ends it.
     pub async fn kill(&self) {
-        if let Ok((client, _)) = client::connect(&self.dir).await {
-            // It may have ended by itself.
-            let _ = client.signal_exec(&self.container, &self.id, SIGKILL).await;
+        if let Ok((client, _)) = client::connect(&self.socket).await {
+            // It may have ended by itself, and a shim that hangs is its driver's to end.
+            let _ = timeout(KILL_WAIT_MAX, client.signal_exec(&self.container, &self.id, SIGKILL)).await;
         }
     }
 }

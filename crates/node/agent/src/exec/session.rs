@@ -175,8 +175,8 @@ impl<'a> Session<'a> {
             Ok(_) => return self.refuse("there is no command"),
             Err(error) => return self.refuse(&format!("the command cannot be read: {error}")),
         };
-        let (dir, execs) = (&self.view.dir, &self.view.execs);
-        match Program::start(dir, execs, container_name, session_id, args, tty).await {
+        let (socket, execs) = (&self.view.socket, &self.view.execs);
+        match Program::start(socket, execs, container_name, session_id, args, tty).await {
             Ok(program) => self.program = Some(program),
             Err(error) => self.refuse(&with_sources(&error)),
         }

@@ -225,10 +225,11 @@ fn settle_subnet(config: &Config, host: &Host, no_tasks: bool) -> Result<Subnet,
 fn remembered_subnet(file: &Path) -> Result<Option<Subnet>, Error> {
     match fs::read(file) {
         Ok(bytes) => {
-            let persisted: Persisted = serde_json::from_slice(&bytes)
-                .map_err(io::Error::from)
-                .context(file.display().to_string(), "read the remembered subnet")?;
-            Ok(Some(persisted.subnet).filter(|subnet| PREFIXES.contains(&subnet.prefix())))
+            let persisted = serde_json::from_slice::<Persisted>(&bytes).inspect_err(|error| {
+                let error: &dyn std::error::Error = error;
+                tracing::warn!(file = %file.display(), error, "the file is broken; the subnet is the bridge's, or a new one");
+            });
+            Ok(persisted.ok().map(|it| it.subnet).filter(|subnet| PREFIXES.contains(&subnet.prefix())))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context(file.display().to_string(), "read the remembered subnet"),

@@ -36,6 +36,9 @@ pub const UPLINK: &str = link::TASK_INTERFACE;
 const STATE_FILE: &str = "fleet.json";
 const FORWARDING: &str = "net/ipv4/ip_forward";
 
+/// Of an installation's block; see [`subnet::choose_block`].
+const BLOCK_PREFIX: u8 = 16;
+
 /// What outlives a reboot.
 #[derive(Serialize, Deserialize)]
 struct Persisted {
@@ -249,8 +252,10 @@ fn disable_ipv6(link: &str) -> Result<(), Error> {
 
 /// The block in use if a node has a link; else the remembered one if it is free; else one that is.
 fn settle_block(file: &Path, known: &[Known], ours: &BTreeSet<u32>) -> Result<Subnet, Error> {
-    let remembered = remembered_block(file)?;
     let of_ours = |known: &&Known| known.interface.is_some_and(|interface| ours.contains(&interface));
+    let written = remembered_block(file)?;
+    let of_links = || known.iter().find(of_ours).map(|known| Subnet::new(known.subnet.address(), BLOCK_PREFIX));
+    let remembered = written.or_else(of_links);
     // The route that keeps the block leads nowhere: no interface.
     let is_own_route = |known: &&Known| known.interface.is_none() && Some(known.subnet) == remembered;
     let others = known.iter().filter(|known| !of_ours(known) && !is_own_route(known));
@@ -258,7 +263,7 @@ fn settle_block(file: &Path, known: &[Known], ours: &BTreeSet<u32>) -> Result<Su
     let is_free = |block: Subnet| !occupied.iter().any(|taken| taken.overlaps(block));
     let kept = remembered.filter(|block| is_free(*block) || !ours.is_empty());
     let block = kept.or_else(|| subnet::choose_block(&occupied)).ok_or(Error::NoFreeSubnet)?;
-    if remembered != Some(block) {
+    if written != Some(block) {
         replace(file, &Persisted { block }, true).context(file.display().to_string(), "remember the nodes' block")?;
     }
     Ok(block)
@@ -268,9 +273,15 @@ fn remembered_block(file: &Path) -> Result<Option<Subnet>, Error> {
     let subject = file.display().to_string();
     match fs::read(file) {
         Ok(json) => {
-            let persisted: Persisted =
-                serde_json::from_slice(&json).map_err(io::Error::from).context(subject, "read the nodes' block")?;
-            Ok(Some(persisted.block))
+            let persisted = serde_json::from_slice::<Persisted>(&json).inspect_err(|error| {
+                let error: &dyn std::error::Error = error;
+                tracing::warn!(
+                    file = subject,
+                    error,
+                    "the file is broken; the nodes' block is that of their links, or a new one"
+                );
+            });
+            Ok(persisted.ok().map(|it| it.block))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).context(subject, "read the nodes' block"),

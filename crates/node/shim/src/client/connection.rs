@@ -16,26 +16,22 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Call, Client, ClientError, Events, spawn::read_task};
-use crate::{
-    layout::TaskDir,
-    protocol::{Answer, Event, FRAME_BYTES_MAX, LENGTH_BYTES, Message, Request},
-};
+use super::{Call, Client, ClientError, Events};
+use crate::protocol::{Answer, Event, FRAME_BYTES_MAX, LENGTH_BYTES, Message, Request};
 
 /// Commands that may wait for the socket before callers do.
 const QUEUE: usize = 64;
 
 type Callers = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Answer, ClientError>>>>>;
 
-/// Connects to the shim of the task in `dir`. The connection lasts until every clone of the client is dropped, or the
-/// shim ends.
+/// Connects to the shim that listens at `socket`. The connection lasts until every clone of the client is dropped, or the
+/// shim ends. The caller knows the socket: what the task's own files say of it may be another installation's.
 ///
 /// # Errors
 /// [`ClientError::Unreachable`] when nobody listens, or somebody else's process does.
-pub async fn connect(dir: &Path) -> Result<(Client, Events), ClientError> {
-    let socket = read_task(&TaskDir::new(dir)).await?.socket;
-    let unreachable = |source| ClientError::Unreachable { socket: socket.clone(), source };
-    let stream = UnixStream::connect(&socket).await.map_err(unreachable)?;
+pub async fn connect(socket: &Path) -> Result<(Client, Events), ClientError> {
+    let unreachable = |source| ClientError::Unreachable { socket: socket.to_owned(), source };
+    let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
     let peer = stream.peer_cred().map_err(unreachable)?;
     if peer.uid() != nix::unistd::geteuid().as_raw() {
         return Err(unreachable(io::Error::new(io::ErrorKind::PermissionDenied, "another user listens there")));

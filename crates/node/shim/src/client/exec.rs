@@ -10,15 +10,16 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-
-use super::{
-    ClientError,
-    connection::encode,
-    spawn::{blocking, read_task},
+use nix::sys::{
+    socket::{
+        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, setsockopt, socket,
+        sockopt,
+    },
+    time::{TimeVal, TimeValLike},
 };
+
+use super::{ClientError, connection::encode, spawn::blocking};
 use crate::{
-    layout::TaskDir,
     protocol::{Command, FRAME_BYTES_MAX, LENGTH_BYTES, Message, Request},
     spec::ExecSpec,
 };
@@ -42,13 +43,13 @@ pub enum ExecStreams {
     },
 }
 
-/// Runs a further program in a running container of the task in `dir`; it is running when this returns. Its end comes
+/// Runs a further program in a running container of the shim at `socket`; it is running when this returns. Its end comes
 /// as [`Event::ExecEnded`](crate::protocol::Event::ExecEnded) on every connection.
 ///
 /// # Errors
 /// [`ClientError::Failed`] as for a container's own program, `WrongState` when the container is not running.
-pub async fn exec(dir: &Path, spec: &ExecSpec) -> Result<ExecStreams, ClientError> {
-    let socket = read_task(&TaskDir::new(dir)).await?.socket;
+pub async fn exec(socket: &Path, spec: &ExecSpec) -> Result<ExecStreams, ClientError> {
+    let socket = socket.to_owned();
     let frame = encode(&Request { id: 0, command: Command::Exec(Box::new(spec.clone())) })?;
     blocking(move || {
         let (message, fds) = ask(&socket, &frame).map_err(|source| ClientError::Unreachable { socket, source })?;
@@ -67,7 +68,7 @@ pub async fn exec(dir: &Path, spec: &ExecSpec) -> Result<ExecStreams, ClientErro
 
 /// Sends one request and receives its reply, with the descriptors that came along; events in between are others' news.
 fn ask(socket: &Path, frame: &[u8]) -> io::Result<(Message, Vec<OwnedFd>)> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.write_all(frame)?;
     let mut fds = Vec::new();
@@ -87,6 +88,15 @@ fn ask(socket: &Path, frame: &[u8]) -> io::Result<(Message, Vec<OwnedFd>)> {
             return Ok((message, fds));
         }
     }
+}
+
+/// Connects, within [`ANSWER_MAX`]: the queue of a shim that hangs is full some day, and the kernel would wait for ever.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let timeout = TimeVal::seconds(i64::try_from(ANSWER_MAX.as_secs()).unwrap_or(i64::MAX));
+    setsockopt(&fd, sockopt::SendTimeout, &timeout)?;
+    nix::sys::socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd.into())
 }
 
 fn receive(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {

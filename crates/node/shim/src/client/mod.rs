@@ -4,7 +4,7 @@
 //! # use estiva_shim::{client, spec::{ContainerSpec, TaskSpec}};
 //! # async fn example(dir: &std::path::Path, task: TaskSpec, container: ContainerSpec) -> Result<(), client::ClientError> {
 //! client::spawn(&std::env::current_exe().unwrap(), dir, &task).await?; // first time only
-//! let (shim, mut events) = client::connect(dir).await?;                // also after a restart of the agent
+//! let (shim, mut events) = client::connect(&task.socket).await?;       // also after a restart of the agent
 //! shim.create(&container).await?;
 //! shim.start(&container.name).await?;
 //! while let Some(event) = events.next().await { /* … */ }
@@ -15,6 +15,7 @@ mod connection;
 mod exec;
 mod orphans;
 mod spawn;
+mod sweep;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,6 +26,7 @@ pub use self::{
     exec::{ExecStreams, exec},
     orphans::{Orphans, kill_orphans},
     spawn::{Liveness, liveness, spawn},
+    sweep::{Swept, sweep},
 };
 use crate::{
     protocol::{Answer, Command, Event, Failure},
@@ -44,7 +46,7 @@ pub enum ClientError {
         /// Why.
         source: std::io::Error,
     },
-    /// `task.json` or `shim.json` is not what it should be.
+    /// A file of the task cannot be written as JSON.
     #[error("{path}")]
     Format {
         /// Which.
@@ -80,6 +82,9 @@ pub enum ClientError {
     /// The connection ended before the reply came; the command may or may not have been done.
     #[error("the shim closed the connection")]
     Closed,
+    /// The shim took too long: it hangs, or was stopped. See [`kill_orphans`].
+    #[error("the shim does not answer")]
+    NoAnswer,
     /// A request is larger than a frame may be.
     #[error("a request of {bytes} bytes is too large")]
     TooLarge {

@@ -63,33 +63,42 @@ pub async fn spawn(exe: &Path, dir: &Path, task: &TaskSpec) -> Result<(), Client
     Err(ClientError::NotStarted { reason: format!("{ended}: {}", tail.trim()) })
 }
 
-/// Whether the shim of the task in `dir` is there; one that hangs counts as alive.
-///
-/// # Errors
-/// `shim.json` cannot be read.
-pub fn liveness(dir: &Path) -> Result<Liveness, ClientError> {
-    Ok(match shim_process(&TaskDir::new(dir))? {
-        None => Liveness::NeverStarted,
-        Some(process) if process.is_alive() => Liveness::Alive,
-        Some(_) => Liveness::Gone,
-    })
-}
-
-/// The process that the shim recorded.
-pub(super) fn shim_process(files: &TaskDir) -> Result<Option<ShimProcess>, ClientError> {
-    let path = files.process_file();
-    match std::fs::read(&path) {
-        Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|source| format_error(&path, source))?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(file_error(&path, source)),
+/// Whether the shim of the task in `dir` is there; one that hangs counts as alive. A `shim.json` that cannot be read is
+/// no answer: then the process table is asked.
+pub fn liveness(dir: &Path) -> Liveness {
+    let files = TaskDir::new(dir);
+    match recorded(&files) {
+        Recorded::Nothing => Liveness::NeverStarted,
+        _ if shims_of(&files).is_empty() => Liveness::Gone,
+        _ => Liveness::Alive,
     }
 }
 
-/// The spec that the agent wrote.
-pub(super) async fn read_task(files: &TaskDir) -> Result<TaskSpec, ClientError> {
-    let path = files.task_file();
-    let text = tokio::fs::read(&path).await.map_err(|source| file_error(&path, source))?;
-    serde_json::from_slice(&text).map_err(|source| format_error(&path, source))
+/// What `shim.json` says.
+enum Recorded {
+    Nothing,
+    Broken,
+    Process(ShimProcess),
+}
+
+fn recorded(files: &TaskDir) -> Recorded {
+    match std::fs::read(files.process_file()) {
+        Ok(text) => serde_json::from_slice(&text).map_or(Recorded::Broken, Recorded::Process),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Recorded::Nothing,
+        Err(_) => Recorded::Broken,
+    }
+}
+
+/// The processes that are the task's shim now: one, or none. A file that names a shim of another directory, as in a copy
+/// of the directory, names a stranger.
+pub(super) fn shims_of(files: &TaskDir) -> Vec<ShimProcess> {
+    match recorded(files) {
+        Recorded::Process(process) if process.is_alive() && process.serves(files.path()) => vec![process],
+        Recorded::Process(_) => Vec::new(),
+        Recorded::Nothing | Recorded::Broken => {
+            ShimProcess::all().into_iter().filter(|(_, dir)| dir == files.path()).map(|(process, _)| process).collect()
+        }
+    }
 }
 
 /// Runs what blocks where it may.

@@ -6,16 +6,19 @@
 use std::{
     ffi::CStr,
     fs::{self, File},
-    io,
+    io::{self, Read, Seek, Write},
     os::{
         fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd},
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
     dir::Dir,
+    errno::Errno,
     fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, readlinkat},
     sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat},
     unistd::{Gid, Uid, fchownat, symlinkat},
@@ -24,12 +27,25 @@ use pathrs::flags::OpenFlags;
 
 /// Deeper than any image goes; a limit on our stack.
 const DEPTH_MAX: usize = 128;
+/// A boot's id and a line feed; more is no mark.
+const MARK_BYTES_MAX: u64 = 64;
+
+/// How long a volume may be under way to be filled by another task. The shim, which does nothing else meanwhile, gives up
+/// then, and its container does not start.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Between two tries: no event tells that a lock is free.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// Copies what `root` has at `destination` to the directory `volume`, with owners and modes, if the volume is empty.
 pub(crate) fn populate(root: &Path, destination: &Path, volume: &Path) -> io::Result<()> {
-    let lock =
-        Flock::lock(File::open(volume)?, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
-    if fs::read_dir(volume)?.next().is_some() {
+    let mut lock = lock_beside(volume, LOCK_WAIT_MAX)?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let mut mark = String::new();
+    (&*lock).take(MARK_BYTES_MAX).read_to_string(&mut mark)?;
+    if mark == boot_id {
+        // A shim that was killed has copied a part of it. Nobody had the volume yet: each fills it before it is mounted.
+        clear(volume)?;
+    } else if fs::read_dir(volume)?.next().is_some() {
         return Ok(());
     }
     let root = pathrs::Root::open(root).map_err(io::Error::other)?;
@@ -38,9 +54,44 @@ pub(crate) fn populate(root: &Path, destination: &Path, volume: &Path) -> io::Re
     // A file at this place is hidden by the volume.
     let Ok(from) = found.reopen(flags) else { return Ok(()) };
     let metadata = from.metadata()?;
-    copy_entries(&from.into(), lock.as_raw_fd(), 0)?;
-    std::os::unix::fs::fchown(&*lock, Some(metadata.uid()), Some(metadata.gid()))?;
-    lock.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))
+    let to = File::open(volume)?;
+    lock.rewind()?;
+    lock.write_all(boot_id.as_bytes())?;
+    copy_entries(&from.into(), to.as_raw_fd(), 0)?;
+    std::os::unix::fs::fchown(&to, Some(metadata.uid()), Some(metadata.gid()))?;
+    to.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
+    lock.set_len(0)
+}
+
+/// The volume's lock: a file beside it, in the node's own directory, where no container can see or hold it. It says in which
+/// boot somebody began to fill the volume, until that is done; after another boot the mark says nothing, for it may be
+/// older than what was written to the volume.
+fn lock_beside(volume: &Path, wait_max: Duration) -> io::Result<Flock<File>> {
+    let name = volume.file_name().ok_or_else(|| io::Error::other("a volume has a name"))?.to_string_lossy();
+    // No volume's name begins with a dot.
+    let path = volume.with_file_name(format!(".{name}.lock"));
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let deadline = Instant::now() + wait_max;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => {
+                let message = format!("another task has been filling it for {} s", wait_max.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            Err((again, Errno::EWOULDBLOCK)) => file = again,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+        thread::sleep(LOCK_RETRY);
+    }
+}
+
+fn clear(volume: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(volume)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
 }
 
 fn copy_entries(from: &OwnedFd, to: i32, depth: usize) -> io::Result<()> {
@@ -137,6 +188,69 @@ mod tests {
         populate(&root, Path::new("/data"), &volume).unwrap();
         populate(&root, Path::new("/absent"), &volume).unwrap();
         assert!(volume.join("old").exists() && !volume.join("new").exists());
+    }
+
+    fn image_and_volume(dir: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
+        let (root, volume) = (dir.join("root"), dir.join("volume"));
+        fs::create_dir_all(root.join("data")).unwrap();
+        fs::write(root.join("data/file"), "content").unwrap();
+        fs::create_dir(&volume).unwrap();
+        (root, volume)
+    }
+
+    #[test]
+    fn a_container_that_holds_a_lock_on_the_volume_delays_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, volume) = image_and_volume(dir.path());
+        let _held = Flock::lock(File::open(&volume).unwrap(), FlockArg::LockExclusive).unwrap();
+        populate(&root, Path::new("/data"), &volume).unwrap();
+        assert!(volume.join("file").exists());
+    }
+
+    #[test]
+    fn the_lock_is_waited_for_within_bounds_and_is_the_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, volume) = image_and_volume(dir.path());
+        let _held = lock_beside(&volume, Duration::ZERO).unwrap();
+        let refused = lock_beside(&volume, Duration::from_millis(30)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(fs::metadata(dir.path().join(".volume.lock")).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn all_who_start_at_once_see_the_whole_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, volume) = image_and_volume(dir.path());
+        for number in 0..300 {
+            fs::write(root.join(format!("data/{number}")), "x").unwrap();
+        }
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    populate(&root, Path::new("/data"), &volume).unwrap();
+                    assert_eq!(fs::read_dir(&volume).unwrap().count(), 301);
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_killed_shim_had_begun_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, volume) = image_and_volume(dir.path());
+        fs::write(volume.join("half"), "con").unwrap();
+        fs::create_dir(volume.join("sub")).unwrap();
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        fs::write(dir.path().join(".volume.lock"), boot_id).unwrap();
+        populate(&root, Path::new("/data"), &volume).unwrap();
+        assert_eq!(fs::read_to_string(volume.join("file")).unwrap(), "content");
+        assert!(!volume.join("half").exists() && !volume.join("sub").exists());
+        fs::remove_file(volume.join("file")).unwrap();
+        fs::write(volume.join("mine"), "").unwrap();
+        // A mark of another boot may be older than what is there.
+        fs::write(dir.path().join(".volume.lock"), "another boot\n").unwrap();
+        populate(&root, Path::new("/data"), &volume).unwrap();
+        assert!(volume.join("mine").exists() && !volume.join("file").exists());
     }
 
     #[test]

@@ -94,9 +94,11 @@ fn paths(spec: &ContainerSpec) -> Result<(), InvalidSpec> {
     for mount in &spec.mounts {
         absolute("mounts.source", &mount.source)?;
         absolute("mounts.destination", &mount.destination)?;
+        outside_proc("mounts.destination", &mount.destination)?;
     }
     for tmpfs in &spec.tmpfs {
         absolute("tmpfs.destination", &tmpfs.destination)?;
+        outside_proc("tmpfs.destination", &tmpfs.destination)?;
     }
     for device in &spec.devices {
         absolute("devices.host_path", &device.host_path)?;
@@ -134,6 +136,16 @@ fn absolute(field: &'static str, path: &Path) -> Result<(), InvalidSpec> {
     let plain = !path.components().any(|part| part == Component::ParentDir);
     let valid = path.is_absolute() && plain && !path.as_os_str().as_encoded_bytes().contains(&0);
     ensure(valid, field, || format!("{} is not an absolute path without '..'", path.display()))
+}
+
+/// Files in `/proc` that container runtimes let be covered (LXCFS does): they only tell of the machine.
+const COVERABLE: [&str; 7] = ["cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime"];
+
+/// What is mounted over a process's directory there would deceive whoever looks at the process; runc refuses it too.
+fn outside_proc(field: &'static str, path: &Path) -> Result<(), InvalidSpec> {
+    let coverable =
+        path.strip_prefix("/proc").is_ok_and(|inside| COVERABLE.iter().any(|name| inside == Path::new(name)));
+    ensure(coverable || !path.starts_with("/proc"), field, || format!("{} is inside /proc", path.display()))
 }
 
 fn ensure(valid: bool, field: &'static str, reason: impl FnOnce() -> String) -> Result<(), InvalidSpec> {

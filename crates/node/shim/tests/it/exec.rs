@@ -50,7 +50,7 @@ fn text(fd: OwnedFd) -> String {
 }
 
 async fn pipes(task: &Task, spec: &ExecSpec) -> (File, String, String) {
-    match client::exec(task.dir(), spec).await.unwrap() {
+    match client::exec(&task.spec.socket, spec).await.unwrap() {
         ExecStreams::Pipes { stdin, stdout, stderr } => {
             let input = File::from(stdin);
             let read = tokio::task::spawn_blocking(|| (text(stdout), text(stderr)));
@@ -106,7 +106,9 @@ async fn a_terminal_takes_input() {
     main_container(&mut task).await;
     let mut spec = shell("[ -t 0 ] && read word && echo got $word");
     spec.tty = true;
-    let ExecStreams::Terminal(terminal) = client::exec(task.dir(), &spec).await.unwrap() else { panic!("pipes") };
+    let ExecStreams::Terminal(terminal) = client::exec(&task.spec.socket, &spec).await.unwrap() else {
+        panic!("pipes")
+    };
     let mut terminal = File::from(terminal);
     terminal.write_all(b"anchor\n").unwrap();
     assert_eq!(end(&mut task).await, 0);
@@ -122,18 +124,21 @@ async fn a_terminal_takes_input() {
 async fn what_cannot_run_is_said_and_what_hangs_is_killed() {
     let mut task = Task::spawn().await;
     main_container(&mut task).await;
-    let refused = async |spec: ExecSpec| failure(&client::exec(task.dir(), &spec).await.unwrap_err());
+    let refused = async |spec: ExecSpec| failure(&client::exec(&task.spec.socket, &spec).await.unwrap_err());
     assert_eq!(refused(ExecSpec { args: vec!["no-such".to_owned()], ..shell("") }).await, FailureKind::ProgramNotFound);
     assert_eq!(refused(ExecSpec { container: "other".to_owned(), ..shell("") }).await, FailureKind::NotFound);
     assert_eq!(refused(ExecSpec { cwd: Some("/proc/self/fd/9".into()), ..shell("") }).await, FailureKind::Runtime);
-    let hanging = client::exec(task.dir(), &shell("sleep 1000")).await.unwrap();
-    assert_eq!(failure(&client::exec(task.dir(), &shell("true")).await.unwrap_err()), FailureKind::AlreadyExists);
+    let hanging = client::exec(&task.spec.socket, &shell("sleep 1000")).await.unwrap();
+    assert_eq!(
+        failure(&client::exec(&task.spec.socket, &shell("true")).await.unwrap_err()),
+        FailureKind::AlreadyExists
+    );
     task.client.signal_exec("main", "check", 9).await.unwrap();
     assert_eq!(end(&mut task).await, 137);
     drop(hanging);
     assert_eq!(failure(&task.client.signal_exec("main", "check", 9).await.unwrap_err()), FailureKind::NotFound);
     // The container's end is the end of all in it.
-    let _streams = client::exec(task.dir(), &shell("sleep 1000")).await.unwrap();
+    let _streams = client::exec(&task.spec.socket, &shell("sleep 1000")).await.unwrap();
     task.client.kill_all().await.unwrap();
     task.ended("main").await;
     task.close().await;

@@ -74,7 +74,7 @@ async fn a_lost_agent_loses_nothing() {
         panic!("it runs")
     };
     assert_eq!(exit.code, 4);
-    assert_eq!(client::liveness(task.dir()).unwrap(), Liveness::Alive);
+    assert_eq!(client::liveness(task.dir()), Liveness::Alive);
     task.close().await;
 }
 
@@ -101,17 +101,17 @@ async fn a_killed_shim_leaves_orphans_that_can_be_killed() {
     while task.events.next().await.is_some() {}
     assert!(Path::new(&format!("/proc/{orphan}")).exists(), "a container outlives its shim");
     // Its connections close a moment before it is dead.
-    while client::liveness(task.dir()).unwrap() == Liveness::Alive {
+    while client::liveness(task.dir()) == Liveness::Alive {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(client::liveness(task.dir()).unwrap(), Liveness::Gone);
-    assert!(matches!(client::connect(task.dir()).await, Err(ClientError::Unreachable { .. })));
+    assert_eq!(client::liveness(task.dir()), Liveness::Gone);
+    assert!(matches!(client::connect(&task.spec.socket).await, Err(ClientError::Unreachable { .. })));
     assert!(matches!(task.client.state().await, Err(ClientError::Closed)));
-    let orphans = client::kill_orphans(task.dir()).await.unwrap();
+    let orphans = client::kill_orphans(task.dir(), &task.spec).await.unwrap();
     assert_eq!(orphans.exits["done"].as_ref().unwrap().code, 6);
     assert_eq!(orphans.exits["on"], None);
     assert_eq!(task.leftovers(), Vec::<String>::new());
-    assert_eq!(client::kill_orphans(task.dir()).await.unwrap(), orphans, "harmless when repeated");
+    assert_eq!(client::kill_orphans(task.dir(), &task.spec).await.unwrap(), orphans, "harmless when repeated");
 }
 
 #[tokio::test]

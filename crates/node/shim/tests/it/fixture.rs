@@ -54,7 +54,7 @@ impl Task {
         adjust(&mut spec);
         make_layer(&dir.path().join("layer"));
         client::spawn(Path::new(SHIM), dir.path(), &spec).await.unwrap();
-        let (client, events) = client::connect(dir.path()).await.unwrap();
+        let (client, events) = client::connect(&spec.socket).await.unwrap();
         Self { client, events, spec, dir }
     }
 
@@ -162,7 +162,7 @@ impl Task {
 
     /// Drops the connection as a killed agent would, and makes a new one.
     pub async fn reconnect(&mut self) {
-        (self.client, self.events) = client::connect(self.dir.path()).await.unwrap();
+        (self.client, self.events) = client::connect(&self.spec.socket).await.unwrap();
     }
 
     /// Waits until a container has written `text`.
@@ -203,10 +203,10 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         // A test has failed, or the clean-up is itself the test's subject: leave nothing either way.
-        let dir = self.dir.path().to_owned();
+        let (dir, spec) = (self.dir.path().to_owned(), self.spec.clone());
         let cleaner = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(client::kill_orphans(&dir)).map(drop)
+            runtime.block_on(client::kill_orphans(&dir, &spec)).map(drop)
         });
         let _ = cleaner.join();
         // The socket's directory is for many tasks, so no shim removes it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use estiva_model::Timestamp;
 use estiva_planning::lifecycle::{ContainerStatus, TaskStatus};
-use estiva_shim::client::{self, Liveness};
+use estiva_shim::client::{self, Client, ClientError, Liveness};
 use tracing::warn;
 
 use super::{Driver, Live};
@@ -18,16 +18,16 @@ const CLEANUP_RETRY: Duration = Duration::from_secs(1);
 
 impl Driver {
     pub(super) async fn reconnect(&self) -> Option<Live> {
-        if client::liveness(&self.dir).ok()? != Liveness::Alive {
+        if self.hung || client::liveness(&self.dir) != Liveness::Alive {
             return None;
         }
-        let (client, events) = client::connect(&self.dir).await.ok()?;
+        let (client, events) = client::connect(&self.shim().socket).await.ok()?;
         Some(Live { client, events })
     }
 
-    /// The shim was killed: its containers have nobody to hear of their end, so they end.
-    pub(super) async fn adopt_orphans(&mut self) {
-        let exits = match client::kill_orphans(&self.dir).await {
+    /// The shim is gone, or must go: its containers have nobody to hear of their end, so they end.
+    pub(super) async fn adopt_orphans(&mut self, why: &str) {
+        let exits = match client::kill_orphans(&self.dir, &self.shim()).await {
             Ok(orphans) => orphans.exits,
             Err(error) => {
                 warn!(
@@ -41,11 +41,7 @@ impl Driver {
         for name in self.container_names() {
             match exits.get(&name) {
                 Some(Some(exit)) => self.container_stopped(&name, Some(exit), None),
-                _ => self.container_stopped(
-                    &name,
-                    None,
-                    Some("ContainerRuntimeError: the container's shim was killed".to_owned()),
-                ),
+                _ => self.container_stopped(&name, None, Some(why.to_owned())),
             }
         }
     }
@@ -64,17 +60,14 @@ impl Driver {
     }
 
     async fn try_clean_up(&mut self) -> Result<(), StartFailure> {
-        if self.record.shim_spawned && self.dir.join("task.json").exists() {
-            if let Some(live) = self.reconnect().await {
-                live.client.kill_all().await.map_err(StartFailure::shim)?;
-                for state in live.client.state().await.map_err(StartFailure::shim)?.containers {
-                    live.client.delete(&state.name).await.map_err(StartFailure::shim)?;
-                }
-                fail_point::reach("containers-deleted");
-                live.client.shutdown().await.map_err(StartFailure::shim)?;
-                fail_point::reach("shim-shut-down");
+        if self.record.shim_spawned {
+            if let Some(live) = self.reconnect().await
+                && let Err(error) = dismiss(&live.client).await
+            {
+                let error: &dyn std::error::Error = &error;
+                warn!(task = self.record.id(), error, "the task's shim does not clear up; it is killed");
             }
-            client::kill_orphans(&self.dir).await.map_err(StartFailure::shim)?;
+            client::kill_orphans(&self.dir, &self.shim()).await.map_err(StartFailure::shim)?;
         }
         prepare::release(&self.host, &self.record.task, &self.dir).await
     }
@@ -89,4 +82,16 @@ impl Driver {
         self.publish();
         fail_point::reach("end-kept");
     }
+}
+
+/// Lets the shim take away what it has, and end.
+async fn dismiss(client: &Client) -> Result<(), ClientError> {
+    Driver::last_answer(client.kill_all()).await?;
+    for state in Driver::last_answer(client.state()).await?.containers {
+        Driver::last_answer(client.delete(&state.name)).await?;
+    }
+    fail_point::reach("containers-deleted");
+    Driver::last_answer(client.shutdown()).await?;
+    fail_point::reach("shim-shut-down");
+    Ok(())
 }

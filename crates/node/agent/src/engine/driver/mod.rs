@@ -3,6 +3,7 @@
 //! One driver runs a task; a slow one never delays another. Every step can be cut short by the wish to stop and by
 //! `kill -9`: what a driver finds when it is started again is what it goes on from.
 
+mod answer;
 mod end;
 mod known;
 mod start;
@@ -31,6 +32,11 @@ use crate::logs::Shippers;
 /// How long a finished task waits for its last log lines to arrive before it is reported STOPPED all the same.
 const LOG_DRAIN_MAX: Duration = Duration::from_secs(2);
 
+/// Why containers ended whose shim is gone.
+const KILLED: &str = "ContainerRuntimeError: the container's shim was killed";
+
+pub(crate) use answer::stop_max;
+
 /// One task's driver.
 pub(super) struct Driver {
     host: Arc<Host>,
@@ -51,8 +57,10 @@ pub(super) struct Driver {
     health: (mpsc::UnboundedSender<HealthNews>, mpsc::UnboundedReceiver<HealthNews>),
     /// Nothing is started any more.
     stopping: bool,
-    /// Containers that were told to stop.
-    told: BTreeSet<String>,
+    /// Containers that were told to stop, and when each must have ended.
+    told: BTreeMap<String, Instant>,
+    /// The shim did not answer in time.
+    hung: bool,
 }
 
 /// A container's name, and its health.
@@ -88,7 +96,8 @@ impl Driver {
             monitors: BTreeMap::new(),
             health: mpsc::unbounded_channel(),
             stopping: false,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
+            hung: false,
         }
     }
 
@@ -119,7 +128,8 @@ impl Driver {
                 if self.record.shim_spawned {
                     match self.reconnect().await {
                         Some(live) => self.supervise(live).await,
-                        None => self.adopt_orphans().await,
+                        None if self.hung => self.end_hung().await,
+                        None => self.adopt_orphans(KILLED).await,
                     }
                 }
             }
@@ -143,10 +153,16 @@ impl Driver {
     /// Until every container has ended.
     async fn supervise(&mut self, mut live: Live) {
         loop {
+            if self.hung {
+                return self.end_hung().await;
+            }
             self.stopping |= *self.desired.borrow() == DesiredStatus::Stopped || self.essential_ended();
             if self.stopping {
                 self.forget_pending();
                 self.stop_next(&live.client).await;
+                if self.hung {
+                    continue;
+                }
             } else if let Err(failure) = self.start_next(&live.client).await {
                 self.fail(&failure);
                 continue;
@@ -154,7 +170,7 @@ impl Driver {
             if self.all_stopped() {
                 return;
             }
-            let start_timeout = self.next_start_timeout();
+            let (start_timeout, stop_deadline) = (self.next_start_timeout(), self.stop_deadline());
             tokio::select! {
                 event = live.events.next() => {
                     if let Some(event) = event {
@@ -162,7 +178,7 @@ impl Driver {
                         continue;
                     }
                     self.execs.lost();
-                    let Some(again) = self.reconnect().await else { return self.adopt_orphans().await };
+                    let Some(again) = self.reconnect().await else { return self.adopt_orphans(KILLED).await };
                     live = again;
                     self.told.clear();
                     self.look(&live.client).await;
@@ -175,6 +191,7 @@ impl Driver {
                     }
                 }
                 () = sleep_until(start_timeout) => {}
+                () = sleep_until(stop_deadline) => self.hung = true,
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From a record to a shim that answers, with the task's containers ready to be created.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use estiva_model::Timestamp;
@@ -18,11 +19,7 @@ use crate::fail_point;
 impl Driver {
     /// Images, network, shim: whatever of them is there already is used again.
     pub(super) async fn open(&mut self) -> Result<Live, StartFailure> {
-        let liveness = if self.record.shim_spawned {
-            client::liveness(&self.dir).map_err(StartFailure::shim)?
-        } else {
-            Liveness::NeverStarted
-        };
+        let liveness = if self.record.shim_spawned { client::liveness(&self.dir) } else { Liveness::NeverStarted };
         let prepared = match liveness {
             Liveness::Gone => return Err(StartFailure::ShimGone),
             // Started, and then the machine lost what the shim had noted.
@@ -32,7 +29,7 @@ impl Driver {
             Liveness::Alive if self.record.known.status == TaskStatus::Running => None,
             _ => Some(self.prepare(liveness).await?),
         };
-        let (client, events) = client::connect(&self.dir).await.map_err(StartFailure::shim)?;
+        let (client, events) = client::connect(&self.shim().socket).await.map_err(StartFailure::shim)?;
         match prepared {
             Some(prepared) => {
                 self.start_logs().await?;
@@ -51,7 +48,7 @@ impl Driver {
     /// Takes over what the shim has.
     pub(super) async fn look(&mut self, client: &Client) {
         // A shim that does not answer closes the connection too, which is heard of there.
-        let Ok(states) = client.state().await else { return };
+        let Ok(states) = self.answer(client.state()).await else { return };
         self.shippers.connected(states.tells_of_logs.then(|| client.clone()));
         for state in states.containers {
             match state.status {
@@ -111,17 +108,23 @@ impl Driver {
         Ok(prepared)
     }
 
-    async fn spawn_shim(&self) -> Result<(), StartFailure> {
-        let spec = TaskSpec {
+    /// What the task's shim is told. Where its things are follows from the node and the task's id alone, so that they are
+    /// found again whatever became of the file that the shim reads.
+    pub(super) fn shim(&self) -> TaskSpec {
+        TaskSpec {
             task_id: self.record.id().to_owned(),
-            socket: self.host.run_dir.join("shim").join(format!("{}.sock", self.record.id())),
+            socket: self.host.shim_socket(self.record.id()),
             runtime_dir: self.host.run_dir.join("shim").join(self.record.id()),
             cgroup: format!("{}/{}", self.host.cgroup, self.record.id()),
             shared_pid_namespace: self.record.task.pid_mode.as_deref() == Some("task"),
             shared_ipc_namespace: self.record.task.ipc_mode.as_deref() == Some("task"),
-            resources: prepare::task_resources(&self.record.task),
-        };
-        client::spawn(&self.host.exe, &self.dir, &spec).await.map_err(StartFailure::shim)
+            resources: prepare::task_resources(&self.record.task, self.host.task_pids),
+        }
+    }
+
+    async fn spawn_shim(&mut self) -> Result<(), StartFailure> {
+        let (host, dir, spec) = (Arc::clone(&self.host), self.dir.clone(), self.shim());
+        self.answer(client::spawn(&host.exe, &dir, &spec)).await.map_err(StartFailure::shim)
     }
 
     async fn start_logs(&mut self) -> Result<(), StartFailure> {

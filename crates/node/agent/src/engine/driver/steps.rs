@@ -12,13 +12,12 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Driver;
+use super::answer::{ANSWER_MAX, stop_timeout};
 use crate::engine::failure::{StartFailure, with_sources};
 use crate::engine::health::Monitor;
 use crate::engine::translate::docker_config;
 use crate::fail_point;
 
-/// From SIGTERM to SIGKILL where the task definition does not say: ECS's default.
-const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// How long a container must have run to be started again: ECS's default for `restartAttemptPeriod`.
 const RESTART_ATTEMPT_PERIOD_DEFAULT: Duration = Duration::from_secs(300);
 
@@ -124,10 +123,10 @@ impl Driver {
     async fn start_container(&mut self, client: &Client, spec: &ContainerSpec) -> Result<(), StartFailure> {
         let refused = |error| StartFailure::container(&spec.name, error);
         if !self.created.contains(&spec.name) {
-            client.create(spec).await.map_err(refused)?;
+            self.answer(client.create(spec)).await.map_err(refused)?;
             fail_point::reach("container-created");
         }
-        client.start(&spec.name).await.map_err(refused)?;
+        self.answer(client.start(&spec.name)).await.map_err(refused)?;
         fail_point::reach("container-started");
         self.container_started(client, &spec.name, Instant::now());
         Ok(())
@@ -148,7 +147,7 @@ impl Driver {
             return;
         }
         let monitor = Monitor {
-            dir: self.dir.clone(),
+            socket: self.shim().socket,
             client: client.clone(),
             execs: self.execs.clone(),
             container: name.to_owned(),
@@ -181,7 +180,7 @@ impl Driver {
         if !self.stopping && self.restarts(name, exit) {
             self.stop_monitor(name);
             info!(task = self.record.id(), container = name, exit_code = exit.code, "the container is restarted");
-            match client.restart(name).await {
+            match self.answer(client.restart(name)).await {
                 Ok(_) => {
                     if let Some(known) = self.container_mut(name) {
                         known.restarts += 1;
@@ -220,18 +219,19 @@ impl Driver {
         };
         let next: Vec<Container> = next_to_stop(&running, depends)
             .into_iter()
-            .filter_map(|place| containers.get(place).filter(|it| !self.told.contains(&it.name)).cloned())
+            .filter_map(|place| containers.get(place).filter(|it| !self.told.contains_key(&it.name)).cloned())
             .collect();
         for container in next {
-            let timeout = container.stop_timeout.map_or(STOP_TIMEOUT_DEFAULT, |s| Duration::from_secs(s.into()));
+            let timeout = stop_timeout(&container);
             // A check that fails while the program ends says nothing.
             self.stop_monitor(&container.name);
-            if let Err(error) = client.stop(&container.name, None, timeout).await {
+            let deadline = Instant::now() + timeout + ANSWER_MAX;
+            if let Err(error) = self.answer(client.stop(&container.name, None, timeout)).await {
                 let error: &dyn std::error::Error = &error;
                 warn!(task = self.record.id(), container = container.name, error, "cannot stop the container");
             }
             fail_point::reach("container-told-to-stop");
-            self.told.insert(container.name);
+            self.told.insert(container.name, deadline);
         }
     }
 
