@@ -72,7 +72,7 @@ def test_task_definitions(estiva):
     [
         ({"containerDefinitions": []}, "Container list cannot be empty"),
         ({"containerDefinitions": [container(name="a b")]}, "name"),
-        ({"containerDefinitions": [container(), container()]}, "twice"),
+        ({"containerDefinitions": [container(), container()]}, "Container names must be unique"),
         ({"containerDefinitions": [container(image="")]}, "image"),
         ({"containerDefinitions": [{"name": "x", "image": "busybox"}]}, "memory"),
         ({"containerDefinitions": [container(memoryReservation=128)]}, "memoryReservation"),
@@ -81,7 +81,7 @@ def test_task_definitions(estiva):
         ({"containerDefinitions": [container(portMappings=[{"containerPort": 80, "hostPort": 81}])], "networkMode": "host"}, "must match"),
         ({"containerDefinitions": [container(logConfiguration={"logDriver": "awslogs"})]}, "awslogs-group"),
         ({"containerDefinitions": [container(secrets=[{"name": "X", "valueFrom": "y"}])]}, "executionRoleArn"),
-        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"], "interval": 1})]}, "healthCheck.interval"),
+        ({"containerDefinitions": [container(healthCheck={"command": ["CMD", "true"], "interval": 1})]}, "Health check interval"),
         ({"requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}, "awsvpc"),
         ({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc"}, "cpu"),
         ({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "4096"}, "No Fargate configuration"),

@@ -272,7 +272,7 @@ def test_a_service_is_deleted_in_the_midst_of_a_deployment(new_service, estiva):
 BAD = [
     ({"taskDefinition": "nothing-such"}, "ClientException", "TaskDefinition not found."),
     ({"taskDefinition": ""}, "InvalidParameterException", "TaskDefinition can not be blank."),
-    ({"serviceName": "not a name"}, "InvalidParameterException", "Invalid service name"),
+    ({"serviceName": "not a name"}, "InvalidParameterException", "ServiceName must match"),
     ({"cluster": "nowhere"}, "ClusterNotFoundException", "Cluster not found."),
     ({"desiredCount": -1}, "InvalidParameterException", "desiredCount"),
     ({"desiredCount": 5001}, "InvalidParameterException", "desiredCount"),
@@ -291,7 +291,7 @@ BAD = [
     ({"loadBalancers": [{"targetGroupArn": "x", "containerName": "main", "containerPort": 80}]}, "InvalidParameterException", "loadBalancers"),
     ({"tags": [{"key": "aws:mine", "value": ""}]}, "InvalidParameterException", "aws:"),
     ({"clientToken": "t" * 37}, "InvalidParameterException", "clientToken"),
-    ({"deploymentController": {"type": "EXTERNAL"}, "desiredCount": 0}, "InvalidParameterException", "taskDefinition"),
+    ({"deploymentController": {"type": "EXTERNAL"}, "desiredCount": 0}, "InvalidParameterException", "TaskDefinition must be blank"),
     ({"deploymentConfiguration": {"canaryConfiguration": {"canaryPercent": 5.0}}}, "InvalidParameterException", "canaryConfiguration"),
 ]
 

@@ -150,12 +150,26 @@ pub struct ErrorTrait {
     pub http_status_code: Option<u16>,
 }
 
+/// What a service says of a value that is none of an enumeration.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnumerationWords {
+    /// The error's code.
+    pub code: String,
+    /// Operations whose code is that of any violation.
+    pub violations: Vec<String>,
+    /// Names of what is refused, by the enumeration's.
+    pub names: BTreeMap<String, String>,
+}
+
 /// What `deviations.json` says of one service.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Deviations {
     /// The code of the error for an input that breaks the model's constraints.
     pub violation_code: String,
+    /// What it says of a value that is none of an enumeration, where that is not the error for any violation.
+    pub enumeration: Option<EnumerationWords>,
     /// Shapes whose pattern is not checked.
     pub unchecked_patterns: BTreeSet<String>,
     /// Members that a structure has beside those of the model, by the structure.

@@ -13,15 +13,16 @@ pub fn schema(api: &Api) -> Result<String> {
     let mut text = format!(
         "//! The schema of the operations of `{}`.\n\
          #![allow(missing_docs, reason = \"the model is distilled to facts, without prose\")]\n\n\
-         use estiva_schema::{{OperationSchema, Protocol, ServiceSchema}};\n\nuse super::schema;\n\n",
-        api.service
+         use estiva_schema::{{{}OperationSchema, Protocol, ServiceSchema}};\n\nuse super::schema;\n\n",
+        api.service,
+        if api.deviations.enumeration.is_some() { "EnumerationWords, " } else { "" },
     );
     let constants: Vec<String> = api.operations.keys().map(|name| format!("&{}", names::constant(name))).collect();
     writeln!(
         text,
         "/// The API.\npub static SERVICE: ServiceSchema = ServiceSchema {{ name: {:?}, signing_name: {:?}, \
          target_prefix: {:?}, api_version: {:?}, protocol: Protocol::{}, xml_namespace: {:?}, violation_code: {:?}, \
-         operations: &[{}] }};\n",
+         enumeration: {}, operations: &[{}] }};\n",
         api.service,
         api.signing_name(),
         api.metadata.target_prefix.as_deref().unwrap_or_default(),
@@ -29,6 +30,7 @@ pub fn schema(api: &Api) -> Result<String> {
         protocol(api)?,
         api.metadata.xml_namespace.as_deref().unwrap_or_default(),
         api.deviations.violation_code,
+        enumeration(api),
         constants.join(", ")
     )?;
     for (name, operation) in &api.operations {
@@ -49,6 +51,15 @@ pub fn schema(api: &Api) -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+fn enumeration(api: &Api) -> String {
+    let Some(words) = &api.deviations.enumeration else { return "None".to_owned() };
+    let names: Vec<_> = words.names.iter().collect();
+    format!(
+        "Some(EnumerationWords {{ code: {:?}, violations: &{:?}, names: &{names:?} }})",
+        words.code, words.violations
+    )
 }
 
 /// `operations.rs`

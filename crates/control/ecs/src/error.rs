@@ -21,6 +21,9 @@ pub fn within(field: &str, error: Error) -> Error {
     }
 }
 
+/// What is said of an ARN of another region than the request's.
+pub const INVALID_REGION: &str = "Invalid Region in ARN";
+
 /// An InvalidParameterException.
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::invalid_parameter_exception(message)

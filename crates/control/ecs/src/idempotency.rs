@@ -6,6 +6,11 @@ use sha2::{Digest, Sha256};
 
 use crate::error::invalid;
 
+/// The token of a request that has one: an empty token is none.
+pub(crate) fn token(token: Option<&String>) -> Option<String> {
+    token.filter(|token| !token.is_empty()).cloned()
+}
+
 /// Checks a token of 1 to `chars_max` printable ASCII characters.
 pub(crate) fn check_token(token: &str, chars_max: usize) -> Result<(), Error> {
     if !(1..=chars_max).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

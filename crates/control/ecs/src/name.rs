@@ -11,6 +11,11 @@ pub fn is_legal(name: &str) -> bool {
     (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(legal)
 }
 
+/// What is said of a name that is not legal.
+pub fn mismatch(what: &str, name: &str) -> String {
+    format!("{what} must match ^[a-zA-Z0-9\\-_]{{1,255}}$, but was {name}")
+}
+
 /// A task definition as callers refer to it: `family`, `family:revision`, or the part of an ARN behind
 /// `task-definition/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

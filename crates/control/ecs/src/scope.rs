@@ -61,6 +61,11 @@ impl Scope {
         }
     }
 
+    /// Whether the text is the ARN of an ECS resource of another region.
+    pub fn is_of_other_region(&self, text: &str) -> bool {
+        text.parse::<Arn>().is_ok_and(|arn| arn.service == "ecs" && arn.region != self.region.as_str())
+    }
+
     /// The cluster that an ECS ARN `kind/cluster/name` names. Short ARNs, `kind/name`, name none.
     pub fn cluster_in(text: &str) -> Option<String> {
         let arn: Arn = text.parse().ok()?;

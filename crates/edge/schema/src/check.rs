@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Bounds, Constraints, DecodeError, Kind, Member, Shape};
+use crate::{Bounds, Constraints, DecodeError, EnumerationWords, Kind, Member, Shape};
 
 /// Structures, lists and maps inside each other; the deepest of any model that does not contain itself has 12.
 const DEPTH_MAX: usize = 64;
@@ -28,12 +28,23 @@ pub struct Checks {
     strict: bool,
     path: Vec<Step>,
     violations: Vec<String>,
+    /// The first violation, if it was a value that is none of an enumeration.
+    enumeration: Option<NotInEnumeration>,
+}
+
+/// A value that is none of an enumeration.
+#[derive(Debug)]
+struct NotInEnumeration {
+    shape: &'static str,
+    member: &'static str,
+    value: String,
+    values: &'static [&'static str],
 }
 
 impl Checks {
     /// For a request: constraints are checked.
     pub fn strict() -> Self {
-        Self { strict: true, path: Vec::new(), violations: Vec::new() }
+        Self { strict: true, path: Vec::new(), violations: Vec::new(), enumeration: None }
     }
 
     /// For an answer, or what was checked before: constraints are not checked, members that a newer version added and
@@ -90,6 +101,7 @@ impl Checks {
         if let Kind::Enum(values) = shape.kind
             && !values.contains(&value)
         {
+            self.note_enumeration(shape.name, value, values);
             self.violation(shown, &format!("satisfy enum value set: [{}]", values.join(", ")));
         }
         let Constraints { length, pattern, .. } = &shape.constraints;
@@ -171,6 +183,26 @@ impl Checks {
         let place = self.place();
         let shown = value.map_or(String::new(), |value| format!(" '{}'", shortened(value)));
         self.record(format!("Value{shown} at '{place}' failed to satisfy constraint: Member must {constraint}"));
+    }
+
+    fn note_enumeration(&mut self, shape: &'static str, value: &str, values: &'static [&'static str]) {
+        if !self.violations.is_empty() {
+            return;
+        }
+        let member = self.path.iter().rev().find_map(|step| match step {
+            Step::Member(name) => Some(*name),
+            Step::Item(_) | Step::Key(_) => None,
+        });
+        let value = shortened(value).to_owned();
+        self.enumeration = Some(NotInEnumeration { shape, member: member.unwrap_or_default(), value, values });
+    }
+
+    /// The message for the sender when the first violation is a value that is none of an enumeration.
+    pub fn enumeration_message(&self, words: &EnumerationWords) -> Option<String> {
+        let found = self.enumeration.as_ref()?;
+        let name = words.names.iter().find(|(shape, _)| *shape == found.shape).map(|(_, name)| *name);
+        let name = name.unwrap_or(found.member).replace("{}", &found.value);
+        Some(format!("{name} should be one of [{}]", found.values.join(",")))
     }
 
     fn record(&mut self, violation: String) {

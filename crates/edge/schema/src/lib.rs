@@ -34,7 +34,7 @@ pub use encode::{Encode, Encoder};
 pub use enumeration::Enumeration;
 pub use error::ApiError;
 pub use error_enum::ModelledError;
-pub use operation::{Operation, OperationSchema, Protocol, ServiceSchema};
+pub use operation::{EnumerationWords, Operation, OperationSchema, Protocol, ServiceSchema};
 pub use pattern::Pattern;
 pub use serve::{BoxFuture, Serve, decode_input, serve};
 pub use service::{Authorizer, Bucket, BucketOf, RawRequest, Request, Service};

@@ -30,8 +30,21 @@ pub struct ServiceSchema {
     pub xml_namespace: &'static str,
     /// The error code of an input that breaks the model's constraints: services differ.
     pub violation_code: &'static str,
+    /// What the service says of a value that is none of an enumeration, if it has words of its own for that.
+    pub enumeration: Option<EnumerationWords>,
     /// In alphabetical order.
     pub operations: &'static [&'static OperationSchema],
+}
+
+/// How a service refuses a value that is none of an enumeration: `NAME should be one of [A,B]`.
+#[derive(Debug)]
+pub struct EnumerationWords {
+    /// The error's code.
+    pub code: &'static str,
+    /// The operations whose code is the service's `violation_code` all the same.
+    pub violations: &'static [&'static str],
+    /// What stands for NAME instead of the member's name, by the enumeration's name; `{}` is the value.
+    pub names: &'static [(&'static str, &'static str)],
 }
 
 /// One operation of an API.

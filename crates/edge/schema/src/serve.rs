@@ -43,6 +43,13 @@ pub fn decode_input(
     codec
         .decode_input(operation, body, input, &mut checks)
         .map_err(|error| ApiError::new(codec.malformed_code(), error.to_string(), 400))?;
+    if let Some(words) = &service.enumeration
+        && let Some(message) = checks.enumeration_message(words)
+    {
+        let is_violation = words.violations.contains(&operation.name);
+        let code = if is_violation { service.violation_code } else { words.code };
+        return Err(ApiError::new(code, message, 400));
+    }
     match checks.violation_message() {
         Some(message) => Err(ApiError::new(service.violation_code, message, 400)),
         None => Ok(()),

@@ -120,6 +120,7 @@ pub(crate) static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "https://toy.example/",
     violation_code: "ValidationError",
+    enumeration: None,
     operations: &[&ECHO],
 };
 

@@ -66,6 +66,13 @@ pub(crate) fn list(
     request: &Request<api::ListAttributesRequest>,
 ) -> Result<api::ListAttributesResponse, Error> {
     let Request { input, caller, .. } = request;
+    // An empty filter is none.
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let input = &api::ListAttributesRequest {
+        attribute_name: given(&input.attribute_name),
+        attribute_value: given(&input.attribute_value),
+        ..input.clone()
+    };
     let scope = Scope::of(caller);
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;

@@ -30,14 +30,15 @@ pub(crate) async fn create(
 ) -> Result<api::CreateCapacityProviderResponse, Error> {
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
-    if input.managed_instances_provider.is_some() || input.cluster.is_some() {
+    if input.managed_instances_provider.is_some() || input.cluster.as_ref().is_some_and(|cluster| !cluster.is_empty()) {
         return Err(invalid("managedInstancesProvider: Estiva does not support it yet"));
     }
     let lower = input.name.to_ascii_lowercase();
     if !name::is_legal(&input.name) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
         return Err(invalid(
-            "The capacity provider name is not valid: 1 to 255 letters, digits, hyphens and underscores, and no prefix aws, ecs or \
-            fargate.",
+            "The specified capacity provider name is invalid. Up to 255 characters are allowed, including letters (upper and \
+            lowercase), numbers, underscores, and hyphens. The name cannot be prefixed with \"aws\", \"ecs\", or \"fargate\". \
+            Specify a valid name and try again.",
         ));
     }
     let provider = input.auto_scaling_group_provider.clone();

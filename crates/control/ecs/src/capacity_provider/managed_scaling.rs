@@ -47,7 +47,7 @@ fn check(scaling: &api::ManagedScaling) -> Result<(), Error> {
         }
     }
     if scaling.minimum_scaling_step_size > scaling.maximum_scaling_step_size {
-        return Err(invalid("managedScaling.minimumScalingStepSize: must not be more than maximumScalingStepSize."));
+        return Err(invalid("The minimum or maximum scaling step size value is invalid"));
     }
     Ok(())
 }

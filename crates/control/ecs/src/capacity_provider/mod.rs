@@ -8,6 +8,9 @@ mod strategy;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub(crate) use handlers::check_there;
+pub(crate) use reserved::name_of;
 pub use strategy::{StrategyItem, check as check_strategy, check_runnable};
+pub(crate) use usage::is_used;

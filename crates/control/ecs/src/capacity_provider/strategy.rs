@@ -60,10 +60,10 @@ pub fn check(
             || invalid(format!("The specified capacity provider '{}' was not found.", item.capacity_provider));
         let name = name_of(scope, &item.capacity_provider).ok_or_else(unknown)?;
         if !of_cluster.iter().any(|known| known == name) {
-            return Err(invalid(format!(
-                "The specified capacity provider strategy contains a capacity provider that is not associated with the cluster: \
-                '{name}'. Associate it with the cluster and try again."
-            )));
+            return Err(invalid(
+                "The specified capacity provider strategy cannot contain a capacity provider that is not associated with the \
+                cluster. Associate the capacity provider with the cluster or specify a valid capacity provider and try again.",
+            ));
         }
         if !names.insert(name) {
             return Err(invalid(format!("A capacity provider strategy cannot contain '{name}' twice.")));
@@ -91,10 +91,14 @@ pub fn check_runnable(items: &[StrategyItem]) -> Result<(), Error> {
 
 fn check_together(items: &[StrategyItem]) -> Result<(), Error> {
     if items.iter().filter(|item| item.base > 0).count() > 1 {
-        return Err(invalid("Only one capacity provider of a strategy can have a base."));
+        return Err(invalid(
+            "There are multiple capacity providers in the specified capacity provider strategy with a base value defined",
+        ));
     }
     if !items.is_empty() && items.iter().all(|item| item.weight == 0) {
-        return Err(invalid("At least one capacity provider of a strategy must have a weight above zero."));
+        return Err(invalid(
+            "There are no capacity providers in the capacity provider strategy with a weight value greater than zero",
+        ));
     }
     let fargate = items.iter().filter(|item| is_fargate(&item.capacity_provider)).count();
     if fargate > 0 && fargate < items.len() {

@@ -62,7 +62,7 @@ async fn what_cannot_be_is_refused() {
     for (input, expected) in [
         (provider("mine", json!({})), "exists already"),
         (provider("other", json!({})), "used by another capacity provider"),
-        (provider("fargate-mine", json!({})), "name is not valid"),
+        (provider("fargate-mine", json!({})), "capacity provider name is invalid"),
         (provider("third", json!({ "autoScalingGroupArn": "x" })), "autoScalingGroupArn"),
         (provider("third", protected), "managed scaling"),
         (provider("third", json!({ "managedScaling": { "targetCapacity": 101 } })), "targetCapacity"),
@@ -77,12 +77,12 @@ async fn what_cannot_be_is_refused() {
         (json!(["nothing"]), json!([]), "'nothing' was not found"),
         (json!(["FARGATE"]), json!([item("mine", 0, 1)]), "not associated with the cluster"),
         (json!(["FARGATE", "mine"]), json!([item("FARGATE", 0, 1), item("mine", 0, 1)]), "mix of capacity providers"),
-        (json!(["FARGATE"]), json!([item("FARGATE", 0, 0)]), "weight above zero"),
+        (json!(["FARGATE"]), json!([item("FARGATE", 0, 0)]), "weight value greater than zero"),
         (json!(["FARGATE"]), json!([item("FARGATE", 0, 1001)]), "weight from 0 to 1000"),
         (
             json!(["FARGATE", "FARGATE_SPOT"]),
             json!([item("FARGATE", 1, 1), item("FARGATE_SPOT", 1, 1)]),
-            "Only one capacity provider of a strategy can have a base",
+            "multiple capacity providers",
         ),
     ] {
         let input = json!({ "cluster": "default", "capacityProviders": providers, "defaultCapacityProviderStrategy": strategy });

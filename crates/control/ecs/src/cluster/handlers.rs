@@ -7,6 +7,7 @@ use estiva_api_ecs::types as api;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Tx};
 
+use super::arguments::{check_configuration, check_same};
 use super::reference::{active, name_of};
 use super::table::{ClusterRow, ClusterSetting, ClusterStatus};
 use super::view::{services, to_api};
@@ -14,6 +15,7 @@ use crate::EcsService;
 use crate::container_instance::table::ContainerInstanceStatus;
 use crate::error::{self, invalid};
 use crate::failure::missing;
+use crate::name;
 use crate::page::Page;
 use crate::scope::Scope;
 use crate::tag::Tags;
@@ -30,13 +32,19 @@ pub(crate) async fn create(
 ) -> Result<api::CreateClusterResponse, Error> {
     let Request { input, caller, .. } = request;
     let scope = Scope::of(&caller);
-    let name = name_of(&scope, input.cluster_name.as_deref())?.to_owned();
+    let name = input.cluster_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(super::DEFAULT_CLUSTER);
+    if !name::is_legal(name) {
+        return Err(invalid(name::mismatch("ClusterName", name)));
+    }
+    let name = name.to_owned();
+    check_configuration(input.configuration.as_ref())?;
     let tags = Tags::from_request(input.tags.clone())?;
     let settings = settings(input.settings.as_deref().unwrap_or_default())?;
     let update = service.store.update(|tx| {
         // A cluster that is there already is the answer, as it is.
         if let Some(row) = tx.get::<ClusterRow>(&scope.key(&[&name])).filter(|row| row.status == ClusterStatus::Active)
         {
+            check_same(&row, &input)?;
             return Ok::<_, Error>(row);
         }
         let mut row = ClusterRow::new(&scope, &name, service.ambient.now());
@@ -100,6 +108,7 @@ pub(crate) async fn update(
 ) -> Result<api::UpdateClusterResponse, Error> {
     let Request { input, caller, .. } = request;
     let settings = settings(input.settings.as_deref().unwrap_or_default())?;
+    check_configuration(input.configuration.as_ref())?;
     let scope = Scope::of(&caller);
     let row = change(service, &scope, &input.cluster, |row| {
         row.put_settings(settings.clone());
@@ -132,7 +141,14 @@ pub(crate) async fn put_capacity_providers(
     let scope = Scope::of(&caller);
     let update = service.store.update(|tx| {
         let mut row = (*active(tx, &scope, Some(&input.cluster))?).clone();
+        let former = std::mem::take(&mut row.capacity_providers);
         row.capacity_providers = capacity_provider::check_there(tx, &scope, &input.capacity_providers)?;
+        let removed = former.iter().filter(|name| !row.capacity_providers.contains(name));
+        if removed.into_iter().any(|name| capacity_provider::is_used(tx, &row, name)) {
+            return Err(Error::resource_in_use_exception(
+                "The specified capacity provider is in use and cannot be removed.",
+            ));
+        }
         let strategy = &input.default_capacity_provider_strategy;
         row.default_strategy = capacity_provider::check_strategy(&scope, strategy, &row.capacity_providers)?;
         Ok::<_, Error>(tx.put(row))
@@ -197,7 +213,7 @@ async fn change(
 }
 
 /// The settings of a request, by name and value.
-fn settings(settings: &[api::ClusterSetting]) -> Result<Vec<ClusterSetting>, Error> {
+pub(super) fn settings(settings: &[api::ClusterSetting]) -> Result<Vec<ClusterSetting>, Error> {
     let checked = |setting: &api::ClusterSetting| {
         let name = setting.name.ok_or_else(|| invalid("settings: a setting has no name"))?;
         let value = setting.value.clone().unwrap_or_default();
@@ -212,7 +228,9 @@ fn settings(settings: &[api::ClusterSetting]) -> Result<Vec<ClusterSetting>, Err
     settings.iter().map(checked).collect()
 }
 
-fn connect_defaults(defaults: &api::ClusterServiceConnectDefaultsRequest) -> api::ClusterServiceConnectDefaults {
+pub(super) fn connect_defaults(
+    defaults: &api::ClusterServiceConnectDefaultsRequest,
+) -> api::ClusterServiceConnectDefaults {
     api::ClusterServiceConnectDefaults { namespace: Some(defaults.namespace.clone()) }
 }
 

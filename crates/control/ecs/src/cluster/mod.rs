@@ -1,5 +1,6 @@
 //! Clusters: what tasks, services and container instances belong to.
 
+mod arguments;
 pub mod handlers;
 mod reference;
 pub mod table;

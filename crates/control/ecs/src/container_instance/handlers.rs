@@ -92,7 +92,7 @@ pub(crate) fn list(
     let scope = Scope::of(caller);
     let view = service.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
-    let filter = input.filter.as_deref().map(selection::parse).transpose()?;
+    let filter = input.filter.as_deref().filter(|filter| !filter.is_empty()).map(selection::parse).transpose()?;
     let page = Page::new(service.tokens.of(request), input.next_token.as_deref(), input.max_results)?;
     let rows = |status: &str| {
         view.index_from::<ContainerInstanceRow>(BY_CLUSTER_STATUS, &scope.key(&[&cluster.name, status]), &page.after)

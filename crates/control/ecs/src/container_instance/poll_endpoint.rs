@@ -17,8 +17,10 @@ pub(super) fn discover(
     let Request { input, caller, .. } = request;
     let scope = Scope::of(caller);
     let view = service.store.view();
-    if let Some(reference) = &input.container_instance {
-        let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
+    if let Some(reference) = input.container_instance.as_ref().filter(|reference| !reference.is_empty()) {
+        // The model has no ClusterNotFoundException for this operation.
+        let cluster = cluster::active(&view, &scope, input.cluster.as_deref());
+        let cluster = cluster.map_err(|error| Error::client_exception(error.message()))?;
         let row = find(&view, &scope, &cluster.name, reference)?;
         let row = row.filter(|row| row.status != ContainerInstanceStatus::Inactive);
         let row =

@@ -11,6 +11,8 @@ use crate::task::{constraint::Constraints, strategy};
 const TASKS_MAX: i32 = 5000;
 const HOOKS_MAX: usize = 20;
 const ALARMS_MAX: usize = 10;
+/// What a service is told that runs one task an instance.
+pub(super) const NO_DESIRED_COUNT: &str = "The daemon scheduling strategy does not support a desired count for services. Remove the desired count value and try again";
 const BAKE_MINUTES_MAX: i32 = 1440;
 
 /// Settings that would change where traffic or names go must not be passed over in silence.
@@ -86,14 +88,17 @@ fn daemon(row: &ServiceRow, fargate: bool) -> Result<(), Error> {
         return Err(invalid("The daemon scheduling strategy is not supported for FARGATE launch type."));
     }
     if given(settings.placement_strategy.as_ref()) {
-        return Err(invalid("Placement strategies are not supported with the daemon scheduling strategy."));
+        return Err(invalid(
+            "The daemon scheduling strategy does not support placement strategies. Remove the placement strategy and try again",
+        ));
     }
     if row.is_external {
         return Err(invalid("The daemon scheduling strategy is not supported for the EXTERNAL deployment controller."));
     }
     if row.percents().1 != 100 {
         return Err(invalid(
-            "The daemon scheduling strategy does not support values for maximumPercent other than 100.",
+            "The daemon scheduling strategy does not support values above 100 for maximumPercent on a deployment configuration. \
+            Change the maximumPercent value to 100, and try again",
         ));
     }
     Ok(())
@@ -125,10 +130,24 @@ pub(super) fn no_rebalancing(row: &ServiceRow) -> Option<&'static str> {
 }
 
 fn rebalancing(row: &ServiceRow) -> Result<(), Error> {
+    if row.is_daemon {
+        return Err(invalid(
+            "The service couldn't be created because Availability Zone Rebalancing does not support DAEMON as scheduling \
+            strategy. Update scheduling strategy and try again.",
+        ));
+    }
     match no_rebalancing(row) {
         Some(reason) => Err(invalid(format!("Availability Zone rebalancing is not supported with {reason}."))),
         None => Ok(()),
     }
+}
+
+/// What a request says of percents; a service that an earlier version took stays as it is.
+pub(super) fn percents(configuration: Option<&api::DeploymentConfiguration>) -> Result<(), Error> {
+    if configuration.and_then(|it| it.minimum_healthy_percent).is_some_and(|percent| percent > 100) {
+        return Err(invalid("minimumHealthyPercent must be at most 100"));
+    }
+    Ok(())
 }
 
 fn deployment_configuration(configuration: &api::DeploymentConfiguration, row: &ServiceRow) -> Result<(), Error> {
@@ -138,7 +157,7 @@ fn deployment_configuration(configuration: &api::DeploymentConfiguration, row: &
     }
     let (minimum, maximum) = row.percents();
     if !row.is_daemon && maximum < 100 {
-        return Err(invalid("maximumPercent must be 100 or more."));
+        return Err(invalid("maximumPercent must be at least 100"));
     }
     if minimum > maximum {
         return Err(invalid("minimumHealthyPercent must not be greater than maximumPercent."));

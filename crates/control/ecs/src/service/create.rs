@@ -9,12 +9,13 @@ use estiva_store::{Row, Snapshot};
 
 use super::describe::to_api;
 use super::table::{BY_CLUSTER_STATUS, ServiceRow, ServiceStatus};
-use super::{check, deployment, hook};
+use super::{check, deployment, hook, network};
 use crate::EcsService;
 use crate::cluster::table::ClusterRow;
 use crate::error::{self, invalid};
 use crate::scope::Scope;
 use crate::tag::Tags;
+use crate::task::strategy;
 use crate::task_definition::table::TaskDefinitionRow;
 use crate::{capacity_provider, cluster, idempotency, name, task_definition};
 
@@ -30,12 +31,15 @@ pub(crate) async fn create(
     service: &EcsService,
     request: Request<api::CreateServiceRequest>,
 ) -> Result<api::CreateServiceResponse, Error> {
-    let Request { input, caller, .. } = request;
+    let Request { mut input, caller, .. } = request;
     let scope = Scope::of(&caller);
     if !name::is_legal(&input.service_name) {
-        return Err(invalid("Invalid service name: 1 to 255 letters, digits, hyphens and underscores are allowed."));
+        return Err(invalid(name::mismatch("ServiceName", &input.service_name)));
     }
+    input.client_token = idempotency::token(input.client_token.as_ref());
+    input.platform_version = input.platform_version.filter(|version| !version.is_empty());
     check::supported!(input)?;
+    check::percents(input.deployment_configuration.as_ref())?;
     if let Some(token) = &input.client_token {
         idempotency::check_token(token, TOKEN_CHARS_MAX)?;
     }
@@ -80,9 +84,7 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
     }
     let desired_count = match input.desired_count {
         Some(_) if is_daemon => {
-            return Err(invalid(
-                "The daemon scheduling strategy does not support a desired count for services. Remove it.",
-            ));
+            return Err(invalid(check::NO_DESIRED_COUNT));
         }
         None if is_daemon => 0,
         None if !is_external => {
@@ -90,7 +92,7 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
         }
         count => check::desired_count(count.unwrap_or(0))?,
     };
-    let strategy = if is_external { Vec::new() } else { strategy(scope, cluster, input)? };
+    let strategy = if is_external { Vec::new() } else { capacity(scope, cluster, input)? };
     let launch_type =
         input.launch_type.or(strategy.is_empty().then_some(api::LaunchType::Ec2)).filter(|_| !is_external);
     let mut row = ServiceRow {
@@ -113,7 +115,7 @@ fn wanted(scope: &Scope, cluster: &ClusterRow, input: &api::CreateServiceRequest
     Ok(row)
 }
 
-fn strategy(
+fn capacity(
     scope: &Scope,
     cluster: &ClusterRow,
     input: &api::CreateServiceRequest,
@@ -144,9 +146,9 @@ fn settings(
         enable_execute_command: Some(input.enable_execute_command.unwrap_or(false)),
         health_check_grace_period_seconds: input.health_check_grace_period_seconds,
         launch_type,
-        network_configuration: input.network_configuration.clone(),
+        network_configuration: network::filled_in(input.network_configuration.as_ref()),
         placement_constraints: Some(input.placement_constraints.clone().unwrap_or_default()),
-        placement_strategy: Some(input.placement_strategy.clone().unwrap_or_default()),
+        placement_strategy: Some(strategy::shown(input.placement_strategy.as_deref())),
         platform_version: input.platform_version.clone(),
         propagate_tags: input.propagate_tags.or(Some(api::PropagateTags::None)),
         scheduling_strategy: input.scheduling_strategy.or(Some(api::SchedulingStrategy::Replica)),
@@ -206,8 +208,10 @@ pub(super) fn check_runnable(row: &ServiceRow, definition: &Arc<TaskDefinitionRo
 
 /// What each task set of a service with the EXTERNAL controller says for itself.
 fn check_external(input: &api::CreateServiceRequest) -> Result<(), Error> {
+    if input.task_definition.as_ref().is_some_and(|text| !text.is_empty()) {
+        return Err(invalid("TaskDefinition must be blank"));
+    }
     let fields = [
-        ("taskDefinition", input.task_definition.is_some()),
         ("launchType", input.launch_type.is_some()),
         ("capacityProviderStrategy", check::given(input.capacity_provider_strategy.as_ref())),
         ("platformVersion", input.platform_version.is_some()),

@@ -27,6 +27,7 @@ pub(crate) async fn delete(
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let found = reference::find(tx, &scope, &cluster.name, &input.service)?;
+        let found = found.filter(|found| found.status != ServiceStatus::Inactive);
         let found = found.ok_or_else(|| Error::service_not_found_exception("Service not found."))?;
         if found.status != ServiceStatus::Active {
             return Ok::<_, Error>(found);

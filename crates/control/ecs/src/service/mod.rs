@@ -13,6 +13,7 @@ mod event;
 mod event_log;
 mod hook;
 mod list;
+mod network;
 mod reference;
 mod revision;
 pub mod rollout_table;

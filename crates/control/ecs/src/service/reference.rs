@@ -7,14 +7,19 @@ use estiva_store::Snapshot;
 
 use super::table::{ServiceRow, ServiceStatus};
 use crate::cluster;
-use crate::error::invalid;
+use crate::error::{INVALID_REGION, invalid};
 use crate::name;
 use crate::scope::Scope;
 
 /// The service's name.
 pub(super) fn name_of<'a>(scope: &Scope, reference: &'a str) -> Result<&'a str, Error> {
     let name = scope.name_in("service", reference).filter(|name| name::is_legal(name));
-    name.ok_or_else(|| invalid(format!("Invalid service name: {reference}")))
+    name.ok_or_else(|| {
+        if scope.is_of_other_region(reference) {
+            return invalid(INVALID_REGION);
+        }
+        invalid(format!("Invalid service name: {reference}"))
+    })
 }
 
 /// The service of the cluster that a name or ARN means, also one that is INACTIVE.

@@ -11,24 +11,29 @@ use super::describe::to_api;
 use super::revision::find_revision;
 use super::rollout_table::RolloutRow;
 use super::table::{ServiceRevisionRow, ServiceRow};
-use super::{check, create, deployment, hook, reference};
+use super::{check, create, deployment, hook, network, reference};
 use crate::EcsService;
 use crate::error::{self, invalid};
 use crate::scope::Scope;
+use crate::task::strategy;
 use crate::{capacity_provider, cluster, task_definition};
 
 pub(crate) async fn update(
     service: &EcsService,
     request: Request<api::UpdateServiceRequest>,
 ) -> Result<api::UpdateServiceResponse, Error> {
-    let Request { input, caller, .. } = request;
+    let Request { mut input, caller, .. } = request;
     let scope = Scope::of(&caller);
+    input.platform_version = input.platform_version.filter(|version| !version.is_empty());
     check::supported!(input)?;
+    check::percents(input.deployment_configuration.as_ref())?;
     check::unsupported(&[("deploymentController", input.deployment_controller.is_some())])?;
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let found = reference::active(tx, &scope, &cluster.name, &input.service)?;
-        let before = deployed(tx, &found);
+        let mut before = deployed(tx, &found);
+        // Of what was made before its defaults were filled in.
+        before.settings.network_configuration = network::filled_in(before.settings.network_configuration.as_ref());
         let mut row = before.clone();
         apply(&mut row, &input)?;
         if let Some(strategy) = input.capacity_provider_strategy.as_deref() {
@@ -102,9 +107,7 @@ fn primary(tx: &Tx<'_>, row: &ServiceRow) -> Option<Arc<ServiceRevisionRow>> {
 fn apply(row: &mut ServiceRow, input: &api::UpdateServiceRequest) -> Result<(), Error> {
     if let Some(count) = input.desired_count {
         if row.is_daemon {
-            return Err(invalid(
-                "The daemon scheduling strategy does not support a desired count for services. Remove it.",
-            ));
+            return Err(invalid(check::NO_DESIRED_COUNT));
         }
         row.desired_count = check::desired_count(count)?;
     }
@@ -121,8 +124,14 @@ fn apply(row: &mut ServiceRow, input: &api::UpdateServiceRequest) -> Result<(), 
     }
     take!(
         availability_zone_rebalancing enable_ecs_managed_tags enable_execute_command health_check_grace_period_seconds
-        network_configuration placement_constraints placement_strategy platform_version propagate_tags
+        placement_constraints platform_version propagate_tags
     );
+    if let Some(configuration) = network::filled_in(input.network_configuration.as_ref()) {
+        settings.network_configuration = Some(configuration);
+    }
+    if let Some(strategies) = input.placement_strategy.as_deref() {
+        settings.placement_strategy = Some(strategy::shown(Some(strategies)));
+    }
     Ok(())
 }
 

@@ -75,7 +75,7 @@ fn check(key: &str, value: &str) -> Result<(), Error> {
         return refuse(format!("The value of tag '{key}' must have at most {VALUE_CHARS_MAX} characters."));
     }
     if key.to_ascii_lowercase().starts_with("aws:") {
-        return refuse(format!("Tag key '{key}' is reserved: 'aws:' is for the use of AWS."));
+        return refuse("Tag key must not start with aws:".to_owned());
     }
     let legal =
         |character: char| character.is_alphanumeric() || character.is_whitespace() || "_.:/=+-@".contains(character);

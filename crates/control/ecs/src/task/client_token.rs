@@ -8,7 +8,7 @@ use estiva_model::Timestamp;
 use estiva_store::{Row, Snapshot};
 
 use super::table::{ClientTokenRow, KeptFailure, TaskRow};
-use crate::idempotency::{check_token, digest};
+use crate::idempotency::{self, check_token, digest};
 use crate::scope::Scope;
 
 const RUN_TASK: &str = "RunTask";
@@ -26,7 +26,7 @@ pub(super) struct ClientToken {
 impl ClientToken {
     /// The request's, if it brings one.
     pub fn of(scope: &Scope, request: &RunTaskRequest, now: Timestamp) -> Result<Option<Self>, Error> {
-        let Some(token) = request.client_token.clone() else { return Ok(None) };
+        let Some(token) = idempotency::token(request.client_token.as_ref()) else { return Ok(None) };
         check_token(&token, TOKEN_CHARS_MAX)?;
         let request_digest = digest(request);
         let row = ClientTokenRow {

@@ -44,7 +44,7 @@ impl Constraints {
                     constraints.distinct_instance = true;
                 }
                 (Some(api::PlacementConstraintType::DistinctInstance), Some(_)) => {
-                    return Err(invalid("placementConstraints: distinctInstance takes no expression."));
+                    return Err(invalid("distinctInstance expression should not be specified."));
                 }
                 (Some(api::PlacementConstraintType::MemberOf), expression) => {
                     constraints.member_of.push(parse_expression(expression.unwrap_or_default())?);

@@ -3,7 +3,7 @@
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 use estiva_model::Timestamp;
-use estiva_planning::lifecycle::{self, ContainerState, HealthStatus, TaskState, TaskStatus};
+use estiva_planning::lifecycle::{self, ContainerState, ContainerStatus, HealthStatus, TaskState, TaskStatus};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
 
@@ -65,12 +65,18 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
     let state = status.as_ref().map(|row| &row.state);
     let last_status = state.map_or(TaskStatus::Provisioning, |state| state.last_status);
     let containers = state.iter().flat_map(|state| state.containers.iter().enumerate());
+    let show = |(place, of_container): (usize, &ContainerState)| {
+        let wanted = state.filter(|_| row.enable_execute_command);
+        let started_at = wanted.and_then(|state| running_since(state, &of_container.name));
+        container(row, definition, place, of_container, started_at)
+    };
     let architecture = api::Attribute {
         name: "ecs.cpu-architecture".to_owned(),
         value: Some(if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }.to_owned()),
         ..api::Attribute::default()
     };
     let sizes = row.sizes(definition);
+    let storage = ephemeral_storage(row, definition, fargate);
     let pull_started_at = state.and_then(|state| state.pull_started_at);
     let connection = connection(view, row, last_status, pull_started_at);
     api::Task {
@@ -82,19 +88,22 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
         connectivity: connection.as_ref().map(|(connectivity, _)| *connectivity),
         connectivity_at: connection.map(|(_, at)| at),
         container_instance_arn: (!fargate).then_some(instance),
-        containers: Some(containers.map(|(place, state)| container(row, definition, place, state)).collect()),
+        containers: Some(containers.map(show).collect()),
         cpu: sizes.0.map(|cpu| cpu.to_string()),
         created_at: Some(row.created_at),
         desired_status: Some(row.desired_status.as_str().to_owned()),
         enable_execute_command: Some(row.enable_execute_command),
-        ephemeral_storage: ephemeral_storage(row, definition, fargate),
+        ephemeral_storage: storage.clone(),
+        fargate_ephemeral_storage: storage
+            .filter(|_| fargate)
+            .map(|storage| api::TaskEphemeralStorage { size_in_gi_b: Some(storage.size_in_gi_b), kms_key_id: None }),
         execution_stopped_at: state.and_then(|state| state.execution_stopped_at),
         group: Some(row.group.clone()),
         health_status: health(task_health(definition, state)),
         last_status: Some(last_status.as_str().to_owned()),
         launch_type: api::LaunchType::parse(&row.launch_type),
         memory: sizes.1.map(|memory| memory.to_string()),
-        overrides: Some(row.overrides.clone()),
+        overrides: Some(overrides(&row.overrides, definition)),
         platform_family: fargate.then(|| "Linux".to_owned()),
         platform_version: fargate.then(|| PLATFORM_VERSION.to_owned()),
         pull_started_at,
@@ -130,11 +139,34 @@ fn connection(
     }
 }
 
+/// The overrides as ECS shows them: an entry for each container, by its name alone if nothing of it is overridden.
+fn overrides(overrides: &api::TaskOverride, definition: Option<&api::TaskDefinition>) -> api::TaskOverride {
+    let mut shown = overrides.clone();
+    shown.inference_accelerator_overrides.get_or_insert_default();
+    let of_containers = shown.container_overrides.get_or_insert_default();
+    for container in definition.into_iter().flat_map(|it| it.container_definitions.iter().flatten()) {
+        if !of_containers.iter().any(|known| known.name == container.name) {
+            let name = container.name.clone();
+            of_containers.push(api::ContainerOverride { name, ..api::ContainerOverride::default() });
+        }
+    }
+    shown
+}
+
+/// Since when a container runs, as far as the task's timeline tells.
+fn running_since(state: &TaskState, container: &str) -> Option<Timestamp> {
+    let running = ContainerStatus::Running.as_str();
+    let mut moments = state.timeline.iter();
+    let found = moments.find(|it| it.container.as_deref() == Some(container) && it.status == running);
+    found.map(|moment| moment.at)
+}
+
 fn container(
     row: &TaskRow,
     definition: Option<&api::TaskDefinition>,
     place: usize,
     state: &ContainerState,
+    started_at: Option<Timestamp>,
 ) -> api::Container {
     let definitions = definition.and_then(|definition| definition.container_definitions.as_ref());
     let definition = definitions.into_iter().flatten().find(|it| it.name.as_deref() == Some(&state.name));
@@ -168,7 +200,7 @@ fn container(
         network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
         health_status: health(state.health),
-        managed_agents: row.enable_execute_command.then(|| vec![execute_command_agent(state)]),
+        managed_agents: row.enable_execute_command.then(|| vec![execute_command_agent(state, started_at)]),
         cpu: Some(size(|it| it.cpu, |it| it.cpu).unwrap_or(0).to_string()),
         memory: text(size(|it| it.memory, |it| it.memory)),
         memory_reservation: text(size(|it| it.memory_reservation, |it| it.memory_reservation)),
@@ -177,8 +209,9 @@ fn container(
 }
 
 /// There is no agent in the container: its node's shim runs what ExecuteCommand asks for, as soon as the container runs.
-fn execute_command_agent(state: &ContainerState) -> api::ManagedAgent {
+fn execute_command_agent(state: &ContainerState, started_at: Option<Timestamp>) -> api::ManagedAgent {
     api::ManagedAgent {
+        last_started_at: started_at,
         name: Some(api::ManagedAgentName::ExecuteCommandAgent),
         last_status: Some(state.last_status.as_str().to_owned()),
         ..api::ManagedAgent::default()

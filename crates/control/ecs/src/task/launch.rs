@@ -106,14 +106,17 @@ impl Launch {
         let overrides = overrides::checked(&definition.definition, overrides, launch_type)?;
         unsupported::check(&definition.definition)?;
         let subnet = subnet(&definition.definition, wishes.network.as_ref(), launch_type)?;
-        let group = wishes.group.unwrap_or_else(|| format!("family:{}", definition.family));
+        // An empty text is none.
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let group = given(wishes.group).unwrap_or_else(|| format!("family:{}", definition.family));
+        let mut started_by = given(wishes.started_by);
         let long = |text: &str, most: usize| text.chars().count() > most;
         if wishes.service.is_none() && (long(&group, GROUP_CHARS_MAX) || group.starts_with(GROUP_PREFIX)) {
             return Err(invalid(format!(
                 "group: at most {GROUP_CHARS_MAX} characters, and not starting with 'service:'"
             )));
         }
-        if wishes.started_by.as_deref().is_some_and(|text| long(text, STARTED_BY_CHARS_MAX)) {
+        if started_by.as_deref().is_some_and(|text| long(text, STARTED_BY_CHARS_MAX)) {
             return Err(invalid(format!("startedBy: at most {STARTED_BY_CHARS_MAX} characters")));
         }
         let mut tags = Tags::default();
@@ -126,7 +129,6 @@ impl Launch {
         }
         tags.merge(wishes.tags.unwrap_or_default())?;
         let (mut deployment, mut image_digests, mut group) = (None, BTreeMap::new(), group);
-        let mut started_by = wishes.started_by;
         if let Some(service) = wishes.service {
             tags.merge(service.tags.to_api())?;
             if wishes.enable_managed_tags {

@@ -25,6 +25,7 @@ pub(crate) fn list(
     request: &Request<api::ListTasksRequest>,
 ) -> Result<api::ListTasksResponse, Error> {
     let Request { input, caller, .. } = request;
+    let input = &without_empty(input);
     let scope = Scope::of(caller);
     let view = ecs.store.view();
     let cluster = cluster::active(&view, &scope, input.cluster.as_deref())?;
@@ -75,6 +76,18 @@ pub(crate) fn list(
         page.cut(rows.filter(passes), key)
     };
     Ok(answer(&rows, next_token))
+}
+
+/// The request without filters that are empty: they are none.
+fn without_empty(input: &api::ListTasksRequest) -> api::ListTasksRequest {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    api::ListTasksRequest {
+        container_instance: given(&input.container_instance),
+        family: given(&input.family),
+        service_name: given(&input.service_name),
+        started_by: given(&input.started_by),
+        ..input.clone()
+    }
 }
 
 fn answer(rows: &[Arc<TaskRow>], next_token: Option<String>) -> api::ListTasksResponse {

@@ -9,6 +9,7 @@ mod eni;
 pub mod health;
 pub mod history;
 pub(crate) mod launch;
+pub(crate) mod leaving;
 pub(crate) mod limit;
 pub mod list;
 mod node_report;

@@ -7,7 +7,7 @@ use estiva_api_ecs::types as api;
 
 use crate::error::invalid;
 use crate::task_definition::size::{cpu_units, mebibytes};
-use crate::task_definition::{check_container_sizes, is_fargate_size, is_legal_environment};
+use crate::task_definition::{check_container_sizes, is_fargate_size, is_legal_environment, no_fargate_size};
 
 /// Characters of the overrides as JSON.
 const CHARS_MAX: usize = 8192;
@@ -20,13 +20,20 @@ pub(super) fn checked(
 ) -> Result<api::TaskOverride, Error> {
     let cpu = size("cpu", overrides.cpu.as_deref(), cpu_units)?;
     let memory = size("memory", overrides.memory.as_deref(), mebibytes)?;
-    let overrides = api::TaskOverride { cpu, memory, ..overrides };
+    let role = |role: Option<String>| role.filter(|role| !role.is_empty());
+    let overrides = api::TaskOverride {
+        cpu,
+        memory,
+        execution_role_arn: role(overrides.execution_role_arn),
+        task_role_arn: role(overrides.task_role_arn),
+        ..overrides
+    };
     check(definition, &overrides, launch_type)?;
     Ok(overrides)
 }
 
 fn size(field: &str, text: Option<&str>, read: fn(&str) -> Option<i64>) -> Result<Option<String>, Error> {
-    let Some(text) = text else { return Ok(None) };
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let number =
         read(text).ok_or_else(|| invalid(format!("overrides.{field}: Invalid '{field}' setting for task.")))?;
     Ok(Some(number.to_string()))
@@ -52,7 +59,7 @@ fn check(
     let (cpu, memory) = task_sizes(definition, overrides);
     let is_sized = overrides.cpu.is_some() || overrides.memory.is_some();
     if launch_type == api::LaunchType::Fargate && is_sized && !cpu.zip(memory).is_some_and(is_fargate_size) {
-        return Err(invalid("No Fargate configuration exists for given values."));
+        return Err(invalid(no_fargate_size((cpu.unwrap_or(0), memory.unwrap_or(0)))));
     }
     check_containers(definition, overrides)?;
     for defined in definition.container_definitions.iter().flatten() {
@@ -126,8 +133,6 @@ fn check_sizes(
         memory_reservation: own_reservation.or(defined.memory_reservation),
         ..api::ContainerDefinition::default()
     };
-    check_container_sizes(&sizes, task_memory).map_err(|text| {
-        let name = defined.name.as_deref().unwrap_or_default();
-        invalid(format!("overrides: Invalid setting for container '{name}'. {text}"))
-    })
+    let name = defined.name.as_deref().unwrap_or_default();
+    check_container_sizes(name, &sizes, task_memory).map_err(|text| invalid(format!("overrides: {text}")))
 }

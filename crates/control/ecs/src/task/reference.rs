@@ -10,7 +10,7 @@ use estiva_store::{Row, Snapshot};
 use super::table::{TaskRow, TaskStatusRow, key};
 use crate::EcsService;
 use crate::cluster;
-use crate::error::invalid;
+use crate::error::{INVALID_REGION, invalid};
 use crate::scope::Scope;
 
 /// The task of the cluster that an id or ARN means.
@@ -60,10 +60,12 @@ pub(super) fn arn(scope: &Scope, cluster: &str, id: &str) -> String {
 pub(super) fn id<'a>(scope: &Scope, reference: &'a str) -> Result<&'a str, Error> {
     let legal =
         |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    scope
-        .name_in("task", reference)
-        .filter(legal)
-        .ok_or_else(|| invalid("Invalid identifier: Identifier is for task, but has an illegal form."))
+    scope.name_in("task", reference).filter(legal).ok_or_else(|| {
+        if scope.is_of_other_region(reference) {
+            return invalid(INVALID_REGION);
+        }
+        invalid("Invalid identifier: Identifier is for task, but has an illegal form.")
+    })
 }
 
 /// How far a task is.

@@ -15,6 +15,7 @@ use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Store, StoreError, Tx, UpdateError};
 
 use super::describe::{is_checked, task_health};
+use super::leaving;
 use super::table::{BY_ATTACHMENT, TaskRow, TaskStatusRow};
 use super::{end, node_report, reference};
 use crate::EcsService;
@@ -255,7 +256,9 @@ fn failure(view: &Snapshot, task: &TaskRow, state: &TaskState, told: &Told) -> O
     let was_healthy = if definition.is_some_and(is_checked) {
         task_health(definition, Some(state)) == HealthStatus::Healthy
     } else {
-        told.at.since(started_at) >= told.healthy_after
+        // What comes after the end of an essential container is no time of health.
+        let until = leaving::since(task, definition, state).map_or(told.at, |at| at.min(told.at));
+        until.since(started_at) >= told.healthy_after
     };
     (!was_healthy).then_some(FailureKind::NeverHealthy)
 }

@@ -16,6 +16,7 @@ pub(super) fn of(
     let is_fargate = fargate.is_ok();
     if required.contains(&api::Compatibility::Fargate) {
         fargate.map_err(Error::client_exception)?;
+        fargate::check_execution_role(definition).map_err(Error::client_exception)?;
     }
     let external = check_external(definition);
     let is_external = external.is_ok();
@@ -23,7 +24,7 @@ pub(super) fn of(
         external.map_err(Error::client_exception)?;
     }
     if !is_fargate && definition.ephemeral_storage.is_some() {
-        return Err(Error::client_exception("ephemeralStorage is for the launch type FARGATE."));
+        return Err(Error::client_exception("Tasks using the EC2 launch type do not support EphemeralStorage"));
     }
     let all = [
         (is_external, api::Compatibility::External),

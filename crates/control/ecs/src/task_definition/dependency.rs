@@ -15,19 +15,22 @@ pub(super) fn check(containers: &[api::ContainerDefinition]) -> Result<(), Error
         let own = container.name.as_deref().unwrap_or_default();
         for dependency in container.depends_on.iter().flatten() {
             let other = by_name.get(dependency.container_name.as_str()).filter(|_| dependency.container_name != own);
-            let other = other.ok_or_else(|| missing(place, "dependsOn", &dependency.container_name))?;
-            check_condition(dependency, other).map_err(|text| field_error(place, "dependsOn", text))?;
+            let missing =
+                || format!("Cannot depend on container + '{}' because it does not exist", dependency.container_name);
+            let other = other.ok_or_else(|| Error::client_exception(missing()))?;
+            check_condition(dependency, other).map_err(Error::client_exception)?;
         }
         for volumes in container.volumes_from.iter().flatten() {
             let name = volumes.source_container.as_deref().unwrap_or_default();
             if name == own || !by_name.contains_key(name) {
-                return Err(missing(place, "volumesFrom", name));
+                let text = format!("Invalid 'volumesFrom' setting. Unknown container: '{name}'");
+                return Err(Error::client_exception(text));
             }
         }
         for link in container.links.iter().flatten() {
             let name = link.split(':').next().unwrap_or_default();
             if name == own || !by_name.contains_key(name) {
-                return Err(missing(place, "links", name));
+                return Err(field_error(place, "links", format!("there is no other container {name}")));
             }
         }
     }
@@ -39,18 +42,16 @@ pub(super) fn check(containers: &[api::ContainerDefinition]) -> Result<(), Error
     }
 }
 
-fn missing(place: usize, field: &str, name: &str) -> Error {
-    field_error(place, field, format!("there is no other container {name}"))
-}
-
-fn check_condition(dependency: &api::ContainerDependency, other: &api::ContainerDefinition) -> Result<(), String> {
-    let name = &dependency.container_name;
+fn check_condition(
+    dependency: &api::ContainerDependency,
+    other: &api::ContainerDefinition,
+) -> Result<(), &'static str> {
     match dependency.condition {
         api::ContainerCondition::Healthy if other.health_check.is_none() => {
-            Err(format!("condition HEALTHY needs a healthCheck of container {name}"))
+            Err("A dependency container with HEALTHY condition must have health check configured")
         }
         api::ContainerCondition::Complete | api::ContainerCondition::Success if other.essential != Some(false) => {
-            Err(format!("condition {} is not for the essential container {name}", dependency.condition.as_str()))
+            Err("A dependency container with SUCCESS or COMPLETE condition cannot be an essential container")
         }
         _ => Ok(()),
     }

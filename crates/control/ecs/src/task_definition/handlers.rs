@@ -147,7 +147,7 @@ pub(crate) fn list(
         _ => TaskDefinitionStatus::Active,
     };
     // In spite of its name the prefix is a whole family's name.
-    let (index, value) = match &input.family_prefix {
+    let (index, value) = match input.family_prefix.as_ref().filter(|family| !family.is_empty()) {
         Some(family) => (BY_FAMILY_STATUS, family_status_value(&scope, family, status)),
         None => (BY_STATUS, status_value(&scope, status)),
     };

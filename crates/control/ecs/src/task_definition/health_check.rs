@@ -23,15 +23,24 @@ pub(super) fn check(place: usize, container: &api::ContainerDefinition) -> Resul
         ["CMD-SHELL", _, _, ..] => return refuse("command", "CMD-SHELL takes one command line".to_owned()),
         _ => {}
     }
-    for (field, value, range) in [
+    let name = container.name.as_deref().unwrap_or_default();
+    for (words, value, range) in [
         ("interval", health_check.interval, INTERVAL),
         ("timeout", health_check.timeout, TIMEOUT),
         ("retries", health_check.retries, RETRIES),
-        ("startPeriod", health_check.start_period, START_PERIOD),
+        ("start period", health_check.start_period, START_PERIOD),
     ] {
-        if value.is_some_and(|value| !range.contains(&value)) {
-            return refuse(field, format!("must be from {} to {}", range.start(), range.end()));
-        }
+        let bound = match value {
+            Some(value) if value > *range.end() => {
+                format!("less than or equal to the maximum allowed value {}", range.end())
+            }
+            Some(value) if value < *range.start() => {
+                format!("greater than or equal to the minimum allowed value {}", range.start())
+            }
+            _ => continue,
+        };
+        let text = format!("Health check {words} must be {bound} for container '{name}'");
+        return Err(Error::client_exception(text));
     }
     Ok(())
 }

@@ -21,6 +21,12 @@ const JSON_FILE_OPTIONS: [&str; 2] = ["max-file", "max-size"];
 
 /// Checks the log configuration of the container at `place`.
 pub(super) fn check(place: usize, configuration: &api::LogConfiguration) -> Result<(), Error> {
+    if configuration.log_driver == api::LogDriver::Awslogs {
+        let group = configuration.options.as_ref().and_then(|options| options.get("awslogs-group"));
+        if group.is_none_or(String::is_empty) {
+            return Err(Error::client_exception("Log driver awslogs requires options: awslogs-group"));
+        }
+    }
     check_options(configuration).map_err(|text| field_error(place, "logConfiguration", text))
 }
 
@@ -38,9 +44,6 @@ fn check_options(configuration: &api::LogConfiguration) -> Result<(), String> {
         return Err(format!("the log driver {} has no option '{name}'", driver.as_str()));
     }
     if driver == api::LogDriver::Awslogs {
-        if option("awslogs-group").is_none_or(str::is_empty) {
-            return Err("Log driver awslogs requires options: awslogs-group".to_owned());
-        }
         if option("awslogs-multiline-pattern").is_some() && option("awslogs-datetime-format").is_some() {
             return Err("awslogs-multiline-pattern and awslogs-datetime-format exclude each other".to_owned());
         }

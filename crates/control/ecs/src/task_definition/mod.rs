@@ -24,4 +24,4 @@ pub(crate) mod unsupported;
 mod volume;
 
 pub(crate) use container::{check_sizes as check_container_sizes, is_legal_environment};
-pub(crate) use fargate::is_size as is_fargate_size;
+pub(crate) use fargate::{is_size as is_fargate_size, no_size as no_fargate_size};

@@ -9,7 +9,7 @@ use super::container::{self, Surroundings};
 use super::handlers::to_api;
 use super::size::{cpu_units, mebibytes};
 use super::table::{FamilyRow, TaskDefinitionRow, TaskDefinitionStatus};
-use super::{compatibility, defaults, dependency, required_attribute, settings, volume};
+use super::{compatibility, defaults, dependency, fargate, required_attribute, settings, volume};
 use crate::EcsService;
 use crate::error;
 use crate::name;
@@ -68,15 +68,21 @@ fn checked(request: api::RegisterTaskDefinitionRequest) -> Result<api::TaskDefin
             "Family contains invalid characters or is longer than 255: letters, digits, hyphens and underscores are allowed.",
         ));
     }
-    let size = |field: &str, text: Option<&String>, units: fn(&str) -> Option<i64>| match text.map(|text| units(text)) {
+    let size = |field: &str, text: Option<&String>, units: fn(&str) -> Option<i64>| match text
+        .filter(|text| !text.is_empty())
+        .map(|text| units(text))
+    {
         Some(None) => Err(Error::client_exception(format!("Invalid '{field}' setting for task."))),
         other => Ok(other.flatten()),
     };
     let cpu = size("cpu", request.cpu.as_ref(), cpu_units)?;
     let memory = size("memory", request.memory.as_ref(), mebibytes)?;
     let network_mode = request.network_mode.unwrap_or(api::NetworkMode::Bridge);
-    let has_execution_role = request.execution_role_arn.is_some();
-    let around = Surroundings { network_mode, task_memory: memory, has_execution_role };
+    if request.requires_compatibilities.iter().flatten().any(|it| *it == api::Compatibility::Fargate) {
+        fargate::check_required(network_mode, cpu, memory).map_err(Error::client_exception)?;
+    }
+    let has_execution_role = request.execution_role_arn.as_ref().is_some_and(|role| !role.is_empty());
+    let around = Surroundings { network_mode, task_cpu: cpu, task_memory: memory, has_execution_role };
     container::check(&request.container_definitions, &around)?;
     dependency::check(&request.container_definitions)?;
     volume::check(request.volumes.as_deref().unwrap_or_default(), &request.container_definitions)?;

@@ -14,11 +14,18 @@ const SUFFIX: &str = ".env";
 /// Checks what the container at `place` is given.
 pub(super) fn check(place: usize, container: &api::ContainerDefinition, has_execution_role: bool) -> Result<(), Error> {
     let secrets = container.secrets.as_deref().unwrap_or_default();
-    let mut names: BTreeSet<&str> =
+    let variables: BTreeSet<&str> =
         container.environment.iter().flatten().filter_map(|entry| entry.name.as_deref()).collect();
+    let mut names = BTreeSet::new();
     for secret in secrets {
         check_secret(secret).map_err(|text| field_error(place, "secrets", text))?;
-        if !names.insert(&secret.name) {
+        if !names.insert(secret.name.as_str()) {
+            return Err(Error::client_exception(format!(
+                "Duplicate secret names found: {}. Each secret name must be unique.",
+                secret.name
+            )));
+        }
+        if variables.contains(secret.name.as_str()) {
             return Err(Error::client_exception(format!(
                 "The secret name must be unique and not shared with any new or existing environment variables set on the \
                 container, such as '{}'.",
@@ -41,7 +48,7 @@ pub(super) fn check(place: usize, container: &api::ContainerDefinition, has_exec
     {
         return Err(field_error(place, "repositoryCredentials", "credentialsParameter must not be empty"));
     }
-    check_files(container).map_err(|text| field_error(place, "environmentFiles", text))
+    check_files(place, container)
 }
 
 /// A parameter's name or ARN, or a secret's ARN, of which `:json-key:version-stage:version-id` may name a part.
@@ -68,15 +75,18 @@ fn check_secret(secret: &api::Secret) -> Result<(), String> {
     }
 }
 
-fn check_files(container: &api::ContainerDefinition) -> Result<(), String> {
+fn check_files(place: usize, container: &api::ContainerDefinition) -> Result<(), Error> {
     let files = container.environment_files.as_deref().unwrap_or_default();
     if files.len() > ENVIRONMENT_FILES_MAX {
-        return Err(format!("at most {ENVIRONMENT_FILES_MAX} are allowed"));
+        return Err(Error::client_exception(
+            "The maximum number of environment files was exceeded. Specify ten or less and try again",
+        ));
     }
     for file in files {
-        let arn = file.value.parse::<Arn>();
-        if !arn.is_ok_and(|arn| arn.service == "s3" && arn.resource.contains('/')) || !file.value.ends_with(SUFFIX) {
-            return Err(format!("value: '{}' is no ARN of an object in S3 that ends in .env", file.value));
+        let arn = file.value.parse::<Arn>().map_err(|_| Error::client_exception("Invalid arn syntax."))?;
+        if arn.service != "s3" || !arn.resource.contains('/') || !file.value.ends_with(SUFFIX) {
+            let text = format!("value: '{}' is no ARN of an object in S3 that ends in .env", file.value);
+            return Err(field_error(place, "environmentFiles", text));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::container_instance::parse_expression;
 use crate::task::CONSTRAINTS_MAX;
 
 /// GiB (API reference, EphemeralStorage).
-const EPHEMERAL_STORAGE: RangeInclusive<i32> = 20..=200;
+const EPHEMERAL_STORAGE: RangeInclusive<i32> = 21..=200;
 
 /// Checks everything but containers and volumes.
 pub(super) fn check(request: &api::RegisterTaskDefinitionRequest) -> Result<(), Error> {
@@ -26,17 +26,25 @@ pub(super) fn check(request: &api::RegisterTaskDefinitionRequest) -> Result<(), 
         parsed
             .map_err(|error| Error::client_exception(format!("placementConstraints[{place}]: {}", error.message())))?;
     }
-    if request.ephemeral_storage.as_ref().is_some_and(|storage| !EPHEMERAL_STORAGE.contains(&storage.size_in_gi_b)) {
-        let (from, to) = (EPHEMERAL_STORAGE.start(), EPHEMERAL_STORAGE.end());
-        return refuse(format!("ephemeralStorage.sizeInGiB must be from {from} to {to}."));
+    if request.inference_accelerators.iter().flatten().next().is_some() {
+        return refuse("Unsupported field 'inferenceAccelerators'".to_owned());
+    }
+    match request.ephemeral_storage.as_ref().map(|storage| storage.size_in_gi_b) {
+        Some(size) if size < *EPHEMERAL_STORAGE.start() => {
+            return refuse(format!("EphemeralStorage size should be at least {}", EPHEMERAL_STORAGE.start()));
+        }
+        Some(size) if size > *EPHEMERAL_STORAGE.end() => {
+            return refuse(format!("EphemeralStorage size should be at most {}", EPHEMERAL_STORAGE.end()));
+        }
+        _ => {}
     }
     if let Some(proxy) = &request.proxy_configuration {
         let is_proxy = |container: &api::ContainerDefinition| container.name.as_deref() == Some(&proxy.container_name);
         if !request.container_definitions.iter().any(is_proxy) {
-            return refuse(format!("proxyConfiguration: there is no container {}.", proxy.container_name));
+            return refuse(format!("Proxy container [{}] does not exist", proxy.container_name));
         }
         if request.network_mode != Some(api::NetworkMode::Awsvpc) {
-            return refuse("proxyConfiguration is for network mode awsvpc.".to_owned());
+            return refuse("APPMESH proxy configuration is only supported in networkMode=awsvpc".to_owned());
         }
     }
     check_firelens(&request.container_definitions)
@@ -50,7 +58,7 @@ fn check_firelens(containers: &[api::ContainerDefinition]) -> Result<(), Error> 
     };
     match routers {
         0 if containers.iter().any(routed) => Err(Error::client_exception(
-            "When a FireLens log driver is used, one container must have a 'firelensConfiguration'.",
+            "When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified",
         )),
         0 | 1 => Ok(()),
         _ => Err(Error::client_exception("Only one container can have a 'firelensConfiguration'.")),

@@ -4,6 +4,7 @@
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
 
+use super::network;
 use crate::error::invalid;
 
 /// Refuses tasks of a definition that asks for what does not exist here.
@@ -27,6 +28,13 @@ pub(crate) fn check(definition: &api::TaskDefinition) -> Result<(), Error> {
     let platform = definition.runtime_platform.as_ref();
     let family = platform.and_then(|platform| platform.operating_system_family).map(api::OSFamily::as_str);
     any(family.is_some_and(|family| family != "LINUX"), "runtimePlatform.operatingSystemFamily other than LINUX")?;
+    let containers = definition.container_definitions.as_deref().unwrap_or_default();
+    let is_bridge = definition.network_mode.is_none_or(|mode| mode == api::NetworkMode::Bridge);
+    if let Some((one, other, port)) = network::shared_bridge_port(containers).filter(|_| is_bridge) {
+        return Err(refusal(&format!(
+            "portMappings: containers {one} and {other} publish port {port} of one network (network mode bridge)"
+        )));
+    }
     definition
         .container_definitions
         .iter()

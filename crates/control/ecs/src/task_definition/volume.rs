@@ -12,6 +12,7 @@ use crate::name;
 pub(super) fn check(volumes: &[api::Volume], containers: &[api::ContainerDefinition]) -> Result<(), Error> {
     let mut names = BTreeSet::new();
     for (place, volume) in volumes.iter().enumerate() {
+        check_texts(volume).map_err(Error::client_exception)?;
         check_one(volume).map_err(|text| Error::client_exception(format!("volumes[{place}]: {text}")))?;
         let name = volume.name.as_deref().unwrap_or_default();
         if !names.insert(name) {
@@ -23,7 +24,7 @@ pub(super) fn check(volumes: &[api::Volume], containers: &[api::ContainerDefinit
         for mount in container.mount_points.iter().flatten() {
             let source = mount.source_volume.as_deref().unwrap_or_default();
             if !names.contains(source) {
-                return Err(field_error(place, "mountPoints", format!("sourceVolume: there is no volume '{source}'")));
+                return Err(Error::client_exception(format!("Unknown volume '{source}'.")));
             }
             let path = mount.container_path.as_deref().unwrap_or_default();
             if !path.starts_with('/') {
@@ -33,6 +34,28 @@ pub(super) fn check(volumes: &[api::Volume], containers: &[api::ContainerDefinit
                 return Err(field_error(place, "mountPoints", format!("two volumes are mounted at {path}")));
             }
         }
+    }
+    Ok(())
+}
+
+/// What ECS has words for.
+fn check_texts(volume: &api::Volume) -> Result<(), &'static str> {
+    if volume.host.as_ref().and_then(|host| host.source_path.as_deref()) == Some("") {
+        return Err("host.sourcePath should not be blank.");
+    }
+    let Some(efs) = &volume.efs_volume_configuration else { return Ok(()) };
+    let encrypted = efs.transit_encryption == Some(api::EFSTransitEncryption::Enabled);
+    let authorization = efs.authorization_config.as_ref();
+    if authorization.and_then(|it| it.iam) == Some(api::EFSAuthorizationConfigIAM::Enabled) && !encrypted {
+        return Err("EFS IAM authorization requires TransitEncryption to be enabled");
+    }
+    if efs.transit_encryption_port.is_some() && !encrypted {
+        return Err("TransitEncryptionPort requires that TransitEncryption is enabled");
+    }
+    let access_point = authorization.and_then(|it| it.access_point_id.as_deref()).unwrap_or_default();
+    let root = efs.root_directory.as_deref().unwrap_or_default();
+    if encrypted && !access_point.is_empty() && !root.is_empty() && root != "/" {
+        return Err("When using an EFS access point, the root directory must either be set to \"/\" or be omitted");
     }
     Ok(())
 }
@@ -72,16 +95,11 @@ fn check_efs(efs: &api::EFSVolumeConfiguration) -> Result<(), String> {
     let encrypted = efs.transit_encryption == Some(api::EFSTransitEncryption::Enabled);
     let authorization = efs.authorization_config.as_ref();
     let access_point = authorization.and_then(|it| it.access_point_id.as_deref()).unwrap_or_default();
-    let iam = authorization.and_then(|it| it.iam) == Some(api::EFSAuthorizationConfigIAM::Enabled);
     if efs.file_system_id.is_empty() {
         return Err("efsVolumeConfiguration.fileSystemId must not be empty".to_owned());
     }
-    if (iam || !access_point.is_empty()) && !encrypted {
+    if !access_point.is_empty() && !encrypted {
         return Err("efsVolumeConfiguration.authorizationConfig needs transitEncryption".to_owned());
-    }
-    let root = efs.root_directory.as_deref().unwrap_or_default();
-    if !access_point.is_empty() && !root.is_empty() && root != "/" {
-        return Err("efsVolumeConfiguration.rootDirectory must be / with an access point".to_owned());
     }
     Ok(())
 }

@@ -96,14 +96,15 @@ fn a_call_that_is_refused() {
 
 #[test]
 fn a_call_that_does_not_reach_the_handler() {
-    let error = call(&ecs(), "RunTask", r#"{"launchType":"EC3"}"#).unwrap_err();
+    let error = call(&ecs(), "RunTask", r#"{"count":1}"#).unwrap_err();
     assert_eq!((&*error.code, error.status), ("ClientException", 400));
     assert_eq!(
         error.message,
-        "2 validation errors detected: Value 'EC3' at 'launchType' failed to satisfy constraint: \
-         Member must satisfy enum value set: [EC2, FARGATE, EXTERNAL, MANAGED_INSTANCES]; \
-         Value null at 'taskDefinition' failed to satisfy constraint: Member must not be null"
+        "1 validation error detected: Value null at 'taskDefinition' failed to satisfy constraint: Member must not be null"
     );
+    let error = call(&ecs(), "RunTask", r#"{"launchType":"EC3"}"#).unwrap_err();
+    assert_eq!((&*error.code, error.status), ("InvalidParameterException", 400));
+    assert_eq!(error.message, "launch type should be one of [EC2,FARGATE,EXTERNAL,MANAGED_INSTANCES]");
     assert_eq!(call(&ecs(), "RunTask", "{").unwrap_err().code, "SerializationException");
     assert_eq!(call(&ecs(), "ListTasks", "{}").unwrap_err().status, 501);
 }

@@ -284,6 +284,7 @@ const fn schema(
         protocol,
         xml_namespace: "",
         violation_code: "ValidationException",
+        enumeration: None,
         operations,
     }
 }

@@ -14,6 +14,7 @@ mod health_news;
 mod host;
 mod links;
 mod mount_point;
+mod open_files;
 mod prepare;
 mod record;
 mod registry_auth;

@@ -20,7 +20,7 @@ use super::host::Host;
 use super::record::{TaskRecord, id_of};
 use super::translate::{self, Surroundings, docker_config};
 use super::volume::{self, VolumeError};
-use super::{firelens, links, registry_auth, storage};
+use super::{firelens, links, open_files, registry_auth, storage};
 use crate::aside::aside;
 use crate::fail_point;
 use crate::logs;
@@ -29,6 +29,16 @@ use crate::logs;
 pub(super) struct Prepared {
     /// In the order of the task definition.
     pub containers: Vec<ContainerSpec>,
+    /// Containers that cannot be made as the task definition and their image have them.
+    pub failures: Vec<StartFailure>,
+}
+
+/// The images of a task's containers.
+pub(super) struct Images {
+    /// In the order of the task definition; `None` for a container that never starts.
+    pub found: Vec<Option<Image>>,
+    /// Images that cannot be had, of containers that the task does without.
+    pub failures: Vec<StartFailure>,
 }
 
 /// A task's network as the record keeps it.
@@ -74,30 +84,50 @@ impl PreparedNetwork {
     }
 }
 
-/// The images of the task's containers, in their order, unpacked and held for the task.
-pub(super) async fn images(host: &Arc<Host>, task: &Task) -> Result<Vec<Image>, StartFailure> {
+/// The images of the task's containers, in their order, unpacked and held for the task. A task does without the image of a
+/// container that is not essential, as with AWS's agent; on Fargate the task fails.
+pub(super) async fn images(host: &Arc<Host>, record: &TaskRecord) -> Result<Images, StartFailure> {
+    let task = &record.task;
+    let is_fargate = task.launch_type.as_deref() == Some("FARGATE");
     // Containers of one image and with one secret need to ask once.
     let key = |container: &Container| (container.image.clone(), container.registry_authentication.clone());
-    let mut found: Vec<((String, Option<RegistryAuthentication>), Image)> = Vec::new();
-    let mut images = Vec::with_capacity(task.containers.len());
+    let mut known: Vec<((String, Option<RegistryAuthentication>), Image)> = Vec::new();
+    let mut images = Images { found: Vec::with_capacity(task.containers.len()), failures: Vec::new() };
     for container in &task.containers {
-        let refused = |error: &dyn std::error::Error| StartFailure::Pull {
-            container: container.name.clone(),
-            reason: with_sources(error),
-        };
-        if let Some((_, image)) = found.iter().find(|(known, _)| *known == key(container)) {
-            images.push(image.clone());
+        if record.known.has_failed(&container.name) {
+            images.found.push(None);
             continue;
         }
-        let credentials = registry_auth::credentials(host.control_plane.as_ref(), container).await;
-        let credentials = credentials.map_err(|error| refused(&error))?;
-        let pulled = host.images.ensure(&container.image, host.pull_policy, credentials.as_ref(), &Silent).await;
-        let image = pulled.map_err(|error| refused(&error))?;
-        aside(|| host.images.lease(&image, id_of(&task.arn))).map_err(|error| refused(&error))?;
-        found.push((key(container), image.clone()));
-        images.push(image);
+        if let Some((_, image)) = known.iter().find(|(known, _)| *known == key(container)) {
+            images.found.push(Some(image.clone()));
+            continue;
+        }
+        match pull(host, task, container).await {
+            Ok(image) => {
+                known.push((key(container), image.clone()));
+                images.found.push(Some(image));
+            }
+            Err(failure) if container.essential || is_fargate => return Err(failure),
+            Err(failure) => {
+                images.failures.push(failure);
+                images.found.push(None);
+            }
+        }
     }
     Ok(images)
+}
+
+async fn pull(host: &Arc<Host>, task: &Task, container: &Container) -> Result<Image, StartFailure> {
+    let refused = |error: &dyn std::error::Error| StartFailure::Pull {
+        container: container.name.clone(),
+        reason: with_sources(error),
+    };
+    let credentials = registry_auth::credentials(host.control_plane.as_ref(), container).await;
+    let credentials = credentials.map_err(|error| refused(&error))?;
+    let pulled = host.images.ensure(&container.image, host.pull_policy, credentials.as_ref(), &Silent).await;
+    let image = pulled.map_err(|error| refused(&error))?;
+    aside(|| host.images.lease(&image, id_of(&task.arn))).map_err(|error| refused(&error))?;
+    Ok(image)
 }
 
 /// The task's network.
@@ -187,7 +217,7 @@ pub(super) fn containers(
     host: &Host,
     record: &TaskRecord,
     dir: &Path,
-    images: &[Image],
+    images: &[Option<Image>],
 ) -> Result<Prepared, StartFailure> {
     let volume_failure = |error: VolumeError| StartFailure::Volume(error.to_string());
     let root = storage::root(dir).map_err(|error| StartFailure::Storage(error.to_string()))?;
@@ -198,8 +228,16 @@ pub(super) fn containers(
         volumes.extend(router.map_err(|error| StartFailure::firelens(&container.name, &error))?);
         spec(host, record, &root, dir, container, image, volumes)
     };
-    let specs = record.task.containers.iter().zip(images).map(spec);
-    Ok(Prepared { containers: specs.collect::<Result<_, _>>()? })
+    let mut prepared = Prepared { containers: Vec::new(), failures: Vec::new() };
+    let startable = record.task.containers.iter().zip(images).filter_map(|(it, image)| Some((it, image.as_ref()?)));
+    for specified in startable.map(spec) {
+        match specified {
+            Ok(spec) => prepared.containers.push(spec),
+            Err(failure) if failure.container_name().is_some() => prepared.failures.push(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(prepared)
 }
 
 fn spec(
@@ -247,8 +285,12 @@ fn spec(
         environment: environment(host, record, container),
         log: logs::sink(host_config.log_config.as_ref(), &dir.join("logs").join(&container.name)),
     };
-    translate::container_spec(container, &image.config, around)
-        .map_err(|error| StartFailure::translate(&container.name, &error))
+    let mut spec = translate::container_spec(container, &image.config, around)
+        .map_err(|error| StartFailure::translate(&container.name, &error))?;
+    if record.task.launch_type.as_deref() == Some("FARGATE") {
+        open_files::limit(&mut spec.ulimits);
+    }
+    Ok(spec)
 }
 
 /// What AWS's agent tells every container, and where Estiva's own APIs are.

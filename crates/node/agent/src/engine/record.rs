@@ -56,6 +56,12 @@ pub(crate) struct KnownTask {
 }
 
 impl KnownTask {
+    /// Whether the container could not be started.
+    pub fn has_failed(&self, container: &str) -> bool {
+        let known = self.containers.iter().find(|it| it.name == container);
+        known.is_some_and(|it| it.status == ContainerStatus::Stopped && it.exit_code.is_none())
+    }
+
     /// The task never runs here.
     pub fn refuse(&mut self, reason: &str) {
         self.version += 1;

@@ -155,7 +155,7 @@ pub(super) fn unmount_shared(shared: &Path) -> io::Result<()> {
 /// as volumes. In the order in which they must be mounted.
 pub(super) fn mounts(
     task: &Task,
-    images: &[Image],
+    images: &[Option<Image>],
     container: &Container,
     places: &BTreeMap<String, Place>,
     root: &Path,
@@ -168,7 +168,7 @@ pub(super) fn mounts(
 
 fn collect(
     task: &Task,
-    images: &[Image],
+    images: &[Option<Image>],
     container: &Container,
     places: &BTreeMap<String, Place>,
     root: &Path,
@@ -198,7 +198,8 @@ fn collect(
             mounts.entry(destination).or_insert(BindMount { read_only, ..mount });
         }
     }
-    let image = task.containers.iter().zip(images).find(|(it, _)| it.name == container.name).map(|(_, image)| image);
+    let place = task.containers.iter().position(|it| it.name == container.name);
+    let image = place.and_then(|place| images.get(place)?.as_ref());
     for (number, path) in image.into_iter().flat_map(|image| image.config.volumes.iter().enumerate()) {
         let destination = inside(path);
         let kernels = ["/proc", "/sys", "/dev"].iter().any(|dir| destination.starts_with(dir));
@@ -286,7 +287,7 @@ mod tests {
             ..Task::default()
         };
         let places = prepare(&task, dir.path(), dir.path()).unwrap();
-        let images = [image(&["/declared", "/data"]), image(&[])];
+        let images = [Some(image(&["/declared", "/data"])), Some(image(&[]))];
         let mounts = mounts(&task, &images, &task.containers[1], &places, dir.path()).unwrap();
         let seen: Vec<_> = mounts
             .iter()

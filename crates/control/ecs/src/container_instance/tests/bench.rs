@@ -83,6 +83,24 @@ operations! {
     update_service_primary_task_set
 }
 
+/// The same calls, by the account's owner.
+macro_rules! as_owner {
+    ($($name:ident $operation:ident)*) => {
+        impl Bench {
+            $(pub async fn $name(&self, input: Value) -> Answer {
+                self.$operation(&owner(), input).await
+            })*
+        }
+    };
+}
+
+as_owner! {
+    register_task_definition_as_owner register_task_definition
+    run_task_as_owner run_task
+    create_service_as_owner create_service
+    create_cluster_as_owner create_cluster
+}
+
 impl Bench {
     /// Without anything in it.
     pub fn new() -> Self {

@@ -12,6 +12,7 @@ use super::{ImageDigests, ServiceController};
 use crate::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
 use crate::service::table::{ServiceRevisionRow, ServiceRow};
 use crate::task::describe::{is_checked, task_health};
+use crate::task::leaving;
 use crate::task::protection::TaskProtectionRow;
 use crate::task::table::{TaskRow, TaskStatusRow};
 use crate::task_definition::table::{TaskDefinitionRow, revision_key};
@@ -170,10 +171,25 @@ fn settle(
     now: Timestamp,
 ) -> (Phase, Settled) {
     let Some(started_at) = state.started_at else { return (Phase::Pending, Settled::Healthy) };
-    // Whoever was seen to begin has begun now, whatever the time of the report.
-    let since = if before.is_some_and(|(phase, _)| phase == Phase::Pending) { now } else { started_at.min(now) };
     let definition = view.get::<TaskDefinitionRow>(&revision_key(&task.scope, &task.family, task.revision));
     let definition = definition.as_ref().map(|row| &row.definition);
+    // It is on its way out, however long its other containers take: what it is now, it stays.
+    if let Some(left_at) = leaving::since(task, definition, state) {
+        let was_healthy = || {
+            if definition.is_some_and(is_checked) {
+                task_health(definition, Some(state)) == HealthStatus::Healthy
+            } else {
+                started_at.plus(healthy_after) <= left_at
+            }
+        };
+        return match before {
+            Some((phase @ (Phase::Healthy | Phase::Unhealthy), settled)) => (phase, settled),
+            None if was_healthy() => (Phase::Healthy, Settled::Healthy),
+            _ => (Phase::Settling(None), Settled::Healthy),
+        };
+    }
+    // Whoever was seen to begin has begun now, whatever the time of the report.
+    let since = if before.is_some_and(|(phase, _)| phase == Phase::Pending) { now } else { started_at.min(now) };
     let wait = |after: Duration, settled: Settled, phase: Phase| match before {
         Some((Phase::Settling(Some(at)), known)) if known == settled => (Phase::Settling(Some(at)), settled),
         Some((known, _)) if known == phase => (phase, settled),

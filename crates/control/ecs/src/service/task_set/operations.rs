@@ -11,7 +11,7 @@ use super::super::create::{BOTH_LAUNCH_TYPE_AND_STRATEGY, TOKEN_CHARS_MAX, check
 use super::super::rollout_table::{Deployment, DeploymentStatus, RolloutRow, TaskSet};
 use super::super::table::ServiceRow;
 use super::super::task_counts::TaskCounts;
-use super::super::{check, deployment, reference, revision};
+use super::super::{check, deployment, network, reference, revision};
 use super::to_api;
 use crate::EcsService;
 use crate::cluster::table::ClusterRow;
@@ -28,8 +28,10 @@ pub(crate) async fn create(
     service: &EcsService,
     request: Request<api::CreateTaskSetRequest>,
 ) -> Result<api::CreateTaskSetResponse, Error> {
-    let Request { input, caller, .. } = request;
+    let Request { mut input, caller, .. } = request;
     let scope = Scope::of(&caller);
+    input.client_token = idempotency::token(input.client_token.as_ref());
+    input.platform_version = input.platform_version.filter(|version| !version.is_empty());
     check::unsupported(&[
         ("loadBalancers", check::given(input.load_balancers.as_ref())),
         ("serviceRegistries", check::given(input.service_registries.as_ref())),
@@ -252,7 +254,7 @@ fn wanted(
     capacity_provider::check_runnable(&own.capacity_provider_strategy)?;
     let default = own.capacity_provider_strategy.is_empty().then_some(api::LaunchType::Ec2);
     own.settings.launch_type = input.launch_type.or(default);
-    own.settings.network_configuration.clone_from(&input.network_configuration);
+    own.settings.network_configuration = network::filled_in(input.network_configuration.as_ref());
     own.settings.platform_version.clone_from(&input.platform_version);
     fill_in(&mut own);
     check::service(&own)?;

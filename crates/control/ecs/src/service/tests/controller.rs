@@ -238,6 +238,25 @@ async fn the_breaker_goes_back_or_stays() {
     }
 }
 
+/// A task whose essential container has ended is on its way out, however long another container takes to end.
+#[tokio::test(start_paused = true)]
+async fn a_task_on_its_way_out_does_not_become_healthy() {
+    let play = Play::with_nodes(&["a"]).await;
+    play.create(json!({ "desiredCount": 1, "deploymentConfiguration": breaker(true, 2) })).await;
+    play.rests().await;
+    let container =
+        |name: &str, essential: bool| json!({ "name": name, "image": "busybox", "memory": 10, "essential": essential });
+    let sided = json!({ "family": "web", "containerDefinitions": [container("app", true), container("side", false)] });
+    play.bench.register_task_definition(&owner(), sided).await.unwrap();
+    play.update(json!({ "taskDefinition": "web:2" })).await;
+    let of_second = |task: &crate::task::table::TaskRow| {
+        if task.revision == 2 { Fate::Lingers(1) } else { Fate::Runs }
+    };
+    play.until_with(of_second, async || play.deployment().await["status"] == "ROLLBACK_SUCCESSFUL").await;
+    assert_eq!(play.deployment().await["deploymentCircuitBreaker"]["failureCount"], 2);
+    assert!(text(&play.show().await["taskDefinition"]).ends_with("web:1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_daemon_whose_deployment_failed_runs_on_as_it_was() {
     let play = Play::with_nodes(&["a", "b"]).await;

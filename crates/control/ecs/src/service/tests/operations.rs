@@ -80,8 +80,8 @@ async fn a_service_that_cannot_be_is_refused() {
     let mut no_count = wanted(json!({}));
     no_count.as_object_mut().unwrap().remove("desiredCount");
     for (input, words) in [
-        (wanted(json!({ "serviceName": "" })), "Invalid service name"),
-        (wanted(json!({ "serviceName": "a b" })), "Invalid service name"),
+        (wanted(json!({ "serviceName": "" })), "ServiceName must match"),
+        (wanted(json!({ "serviceName": "a b" })), "ServiceName must match"),
         (wanted(json!({ "cluster": "nowhere" })), "ClusterNotFoundException"),
         (wanted(json!({ "taskDefinition": "nothing" })), "TaskDefinition not found"),
         (wanted(json!({ "taskDefinition": "gone:1" })), "inactive"),
@@ -89,13 +89,16 @@ async fn a_service_that_cannot_be_is_refused() {
         (wanted(json!({ "launchType": "FARGATE" })), "FARGATE"),
         (no_count, "desiredCount"),
         (count_of_daemon, "does not support a desired count"),
-        (daemon(percents(0, 200)), "maximumPercent other than 100"),
-        (daemon(json!({ "placementStrategy": [{ "type": "random" }] })), "Placement strategies"),
-        (daemon(json!({ "deploymentController": { "type": "EXTERNAL" } })), "EXTERNAL"),
-        (daemon(json!({ "availabilityZoneRebalancing": "ENABLED" })), "rebalancing"),
+        (daemon(percents(0, 200)), "above 100 for maximumPercent"),
+        (daemon(json!({ "placementStrategy": [{ "type": "random" }] })), "placement strategies"),
+        (
+            json!({ "serviceName": "s", "schedulingStrategy": "DAEMON", "deploymentController": { "type": "EXTERNAL" } }),
+            "EXTERNAL",
+        ),
+        (daemon(json!({ "availabilityZoneRebalancing": "ENABLED" })), "Rebalancing"),
         (wanted(percents(-1, 100)), "must not be negative"),
-        (wanted(percents(0, 99)), "maximumPercent must be 100 or more"),
-        (wanted(percents(101, 100)), "must not be greater"),
+        (wanted(percents(0, 99)), "maximumPercent must be at least 100"),
+        (wanted(percents(101, 200)), "minimumHealthyPercent must be at most 100"),
         (
             wanted(merged(percents(0, 100), json!({ "availabilityZoneRebalancing": "ENABLED" }))),
             "maximumPercent of 100",
@@ -112,12 +115,11 @@ async fn a_service_that_cannot_be_is_refused() {
             "alarms",
         ),
         (wanted(json!({ "deploymentConfiguration": { "strategy": "CANARY" } })), "ROLLING"),
-        (wanted(json!({ "capacityProviderStrategy": [{ "capacityProvider": "other" }] })), "other"),
+        (wanted(json!({ "capacityProviderStrategy": [{ "capacityProvider": "other" }] })), "not associated"),
         (wanted(json!({ "deploymentConfiguration": { "canaryConfiguration": {} } })), "canaryConfiguration"),
         (wanted(json!({ "deploymentConfiguration": { "linearConfiguration": {} } })), "linearConfiguration"),
         (wanted(json!({ "clientToken": "t".repeat(37) })), "clientToken"),
-        (wanted(json!({ "clientToken": "" })), "clientToken"),
-        (external(json!({ "taskDefinition": "web" })), "taskDefinition"),
+        (external(json!({ "taskDefinition": "web" })), "TaskDefinition must be blank"),
         (external(json!({ "launchType": "EC2" })), "launchType"),
         (
             external(json!({ "capacityProviderStrategy": [{ "capacityProvider": "FARGATE" }] })),

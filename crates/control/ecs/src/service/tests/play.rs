@@ -1,6 +1,8 @@
 //! A bench whose services' controller runs, and whose nodes do at once what they are told. Time stands still unless it is
 //! moved, so that nothing is overtaken by the clock while the store's thread works.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -8,13 +10,15 @@ use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use estiva_store::Row;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::alarm::AlarmStates;
 use crate::container_instance::tests::bench::{Bench, merged, owner, text};
 use crate::task::table::{TaskRow, TaskStatusRow};
 
 const STEP: Duration = Duration::from_millis(100);
+/// How long the last container of a task lingers.
+const LINGERS: Duration = Duration::from_secs(60);
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// So many looks: two days or more of [`STEP_MAX`] each.
 const PATIENCE: usize = 3000;
@@ -28,6 +32,8 @@ pub(super) enum Fate {
     Runs,
     /// It runs, and exits at once.
     Exits(i32),
+    /// It runs, and exits at once; another container of it takes a minute to end.
+    Lingers(i32),
     /// It never runs.
     Fails,
 }
@@ -35,6 +41,8 @@ pub(super) enum Fate {
 pub(super) struct Play {
     pub bench: Bench,
     controller: JoinHandle<()>,
+    /// The tasks of which one container lingers, and since when.
+    lingering: RefCell<BTreeMap<String, Instant>>,
     /// Blocking work keeps tokio from moving a paused clock by itself; this lasts as long as the play.
     _clock_holder: mpsc::Sender<()>,
 }
@@ -62,7 +70,8 @@ impl Play {
         let ecs = bench.ecs.clone();
         let (holder, held) = mpsc::channel();
         spawn_blocking(move || held.recv());
-        Self { bench, controller: tokio::spawn(async move { ecs.run().await }), _clock_holder: holder }
+        let controller = tokio::spawn(async move { ecs.run().await });
+        Self { bench, controller, lingering: RefCell::default(), _clock_holder: holder }
     }
 
     /// Kills the controller.
@@ -167,12 +176,21 @@ impl Play {
         let view = self.bench.ecs.store.view();
         for task in view.scan::<TaskRow>("") {
             let Some(status) = view.get::<TaskStatusRow>(&task.key()) else { continue };
+            let has_lingered =
+                |key: &str| self.lingering.borrow().get(key).is_some_and(|since| since.elapsed() >= LINGERS);
             let reports: &[Value] = match (task.desired_status, status.state.last_status) {
+                (DesiredStatus::Running, TaskStatus::Running) if has_lingered(&task.key()) => {
+                    &[json!({ "status": "STOPPED" })]
+                }
                 (_, TaskStatus::Stopped) | (DesiredStatus::Running, TaskStatus::Running) => &[],
                 (DesiredStatus::Stopped, _) => &[json!({ "status": "STOPPED" })],
                 (DesiredStatus::Running, _) => match fate(&task) {
                     Fate::Runs => &[running()],
                     Fate::Exits(code) => &[running(), stopped(code)],
+                    Fate::Lingers(code) => {
+                        self.lingering.borrow_mut().insert(task.key(), Instant::now());
+                        &[merged(stopped(code), running())]
+                    }
                     Fate::Fails => &[json!({ "status": "STOPPED", "reason": "CannotPullContainerError: none" })],
                 },
             };

@@ -213,7 +213,7 @@ async fn fargate_has_sizes_and_versions_of_its_own() {
     let fargate = |more| merged(json!({ "cluster": "one", "launchType": "FARGATE" }), more);
     for overrides in [json!({ "cpu": "300" }), json!({ "memory": "4096" })] {
         let refused = refusal(run(&bench, fargate(json!({ "overrides": overrides }))).await);
-        assert_eq!(refused, "InvalidParameterException: No Fargate configuration exists for given values.");
+        assert!(refused.contains("No Fargate configuration exists for given values: "), "{refused}");
     }
     let larger = fargate(json!({ "overrides": { "cpu": "512", "memory": "1024" }, "platformVersion": "1.4.0" }));
     assert_eq!(run(&bench, larger).await.unwrap()["tasks"][0]["cpu"], "512");

@@ -55,7 +55,8 @@ async fn every_field_is_given_back() {
     });
     let container = merged(runs, is_isolated);
     let side = json!({
-        "name": "side", "image": "side", "memory": 64, "healthCheck": { "command": ["CMD", "true"] }, "cpu": 0,
+        "name": "side", "image": "side", "memory": 64, "cpu": 0,
+        "healthCheck": { "command": ["CMD", "true"], "interval": 30, "timeout": 5, "retries": 3 },
         "essential": true, "environment": [], "mountPoints": [], "volumesFrom": [], "systemControls": [], "portMappings": [],
     });
     let request = json!({
@@ -105,7 +106,10 @@ async fn what_was_not_said_is_filled_in_as_ecs_does() {
     let bench = Bench::with_nodes(&[]).await;
     let request = json!({
         "family": "small",
-        "containerDefinitions": [{ "name": "app", "image": "app", "memory": 8, "portMappings": [{ "containerPort": 80 }] }],
+        "containerDefinitions": [{ "name": "app", "image": "app", "memory": 8, "portMappings": [{ "containerPort": 80 }],
+            "healthCheck": { "command": ["CMD", "true"] } }],
+        "taskRoleArn": "",
+        "executionRoleArn": "",
     });
     let registered = bench.register_task_definition(&owner(), request).await.unwrap()["taskDefinition"].clone();
     let container = &registered["containerDefinitions"][0];
@@ -114,6 +118,13 @@ async fn what_was_not_said_is_filled_in_as_ecs_does() {
     for field in ["environment", "mountPoints", "volumesFrom", "systemControls"] {
         assert_eq!(container[field], json!([]), "{field}");
     }
+    let health_check = json!({ "command": ["CMD", "true"], "interval": 30, "timeout": 5, "retries": 3 });
+    assert_eq!(container["healthCheck"], health_check);
+    // An empty role is no role.
+    for field in ["taskRoleArn", "executionRoleArn"] {
+        assert_eq!(registered.get(field), None, "{field}");
+    }
+    assert_eq!(registered["requiresAttributes"], json!([{ "name": "ecs.capability.container-health-check" }]));
     for field in ["volumes", "placementConstraints"] {
         assert_eq!(registered[field], json!([]), "{field}");
     }

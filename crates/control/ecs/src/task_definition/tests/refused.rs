@@ -38,11 +38,11 @@ async fn containers_that_need_each_other() {
     let back = json!({ "dependsOn": [{ "containerName": "app", "condition": "START" }] });
     check(vec![
         (of(json!([container(on("START")), other(json!({}))])), ""),
-        (of(json!([container(on("START"))])), "[0].dependsOn: there is no other container other"),
-        (of(json!([container(back.clone())])), "there is no other container app"),
-        (of(json!([container(on("HEALTHY")), other(json!({}))])), "HEALTHY needs a healthCheck"),
+        (of(json!([container(on("START"))])), "Cannot depend on container + 'other' because it does not exist"),
+        (of(json!([container(back.clone())])), "Cannot depend on container + 'app' because it does not exist"),
+        (of(json!([container(on("HEALTHY")), other(json!({}))])), "must have health check configured"),
         (of(json!([container(on("HEALTHY")), other(healthy)])), ""),
-        (of(json!([container(on("SUCCESS")), other(json!({}))])), "SUCCESS is not for the essential container other"),
+        (of(json!([container(on("SUCCESS")), other(json!({}))])), "cannot be an essential container"),
         (of(json!([container(on("COMPLETE")), other(json!({ "essential": false }))])), ""),
         (of(json!([container(on("START")), other(back)])), "circular dependency"),
         (of(json!([container(json!({ "volumesFrom": [{ "sourceContainer": "x" }] }))])), "volumesFrom"),
@@ -70,7 +70,7 @@ async fn volumes_and_mount_points() {
     let efs = |more| volume(json!({ "efsVolumeConfiguration": merged(json!({ "fileSystemId": "fs-1" }), more) }));
     check(vec![
         (with(volume(json!({})), at("/data")), ""),
-        (with(json!({ "name": "w" }), at("/data")), "there is no volume 'v'"),
+        (with(json!({ "name": "w" }), at("/data")), "Unknown volume 'v'."),
         (with(volume(json!({})), at("data")), "containerPath must be an absolute path"),
         (with(json!({ "name": "a b" }), at("/data")), "volumes[0]: name"),
         (with(volume(json!({ "host": { "sourcePath": "data" } })), at("/data")), "host.sourcePath"),
@@ -79,7 +79,7 @@ async fn volumes_and_mount_points() {
             "more than one kind of configuration",
         ),
         (with(volume(json!({ "dockerVolumeConfiguration": { "autoprovision": true } })), at("/data")), "autoprovision"),
-        (with(efs(json!({ "authorizationConfig": { "iam": "ENABLED" } })), at("/data")), "transitEncryption"),
+        (with(efs(json!({ "authorizationConfig": { "iam": "ENABLED" } })), at("/data")), "TransitEncryption"),
         (
             with(
                 efs(json!({
@@ -87,7 +87,7 @@ async fn volumes_and_mount_points() {
                 })),
                 at("/data"),
             ),
-            "rootDirectory",
+            "root directory",
         ),
         (definition(json!({ "volumes": [{ "name": "v" }, { "name": "v" }] })), "given twice"),
         (
@@ -128,7 +128,7 @@ async fn secrets_and_files() {
         ),
         (file("arn:aws:s3:::bucket/a.env"), ""),
         (file("arn:aws:s3:::bucket/a.txt"), "environmentFiles"),
-        (file("s3://bucket/a.env"), "environmentFiles"),
+        (file("s3://bucket/a.env"), "Invalid arn syntax."),
     ])
     .await;
 }
@@ -145,17 +145,17 @@ async fn health_checks_timeouts_and_restarts() {
     };
     check(vec![
         (health(json!({ "interval": 5, "timeout": 60, "retries": 10, "startPeriod": 0 })), ""),
-        (health(json!({ "interval": 4 })), "healthCheck.interval: must be from 5 to 300"),
-        (health(json!({ "timeout": 61 })), "healthCheck.timeout"),
-        (health(json!({ "retries": 0 })), "healthCheck.retries"),
-        (health(json!({ "startPeriod": 301 })), "healthCheck.startPeriod"),
+        (health(json!({ "interval": 4 })), "Health check interval"),
+        (health(json!({ "timeout": 61 })), "Health check timeout"),
+        (health(json!({ "retries": 0 })), "Health check retries"),
+        (health(json!({ "startPeriod": 301 })), "Health check start period"),
         (health(json!({ "command": [] })), "healthCheck.command"),
         (health(json!({ "command": ["CMD"] })), "healthCheck.command"),
         (health(json!({ "command": ["CMD-SHELL", "a", "b"] })), "healthCheck.command"),
         (restart(json!({ "restartAttemptPeriod": 60, "ignoredExitCodes": [0] })), ""),
         (restart(json!({ "restartAttemptPeriod": 59 })), "restartAttemptPeriod"),
         (restart(json!({ "ignoredExitCodes": vec![1; 51] })), "ignoredExitCodes"),
-        (of(json!([container(json!({ "startTimeout": 1 }))])), "startTimeout"),
+        (of(json!([container(json!({ "startTimeout": 1 }))])), "start timeout"),
         (of(json!([container(json!({ "stopTimeout": -1 }))])), "stopTimeout"),
     ])
     .await;
@@ -180,22 +180,25 @@ async fn the_kernel_and_the_network() {
             of(json!([container(json!({ "systemControls": [{ "namespace": "net.core.somaxconn" }] }))])),
             "systemControls",
         ),
-        (mode("awsvpc", json!({ "hostname": "h" })), "hostname: is not supported in network mode awsvpc"),
-        (mode("host", json!({ "links": ["app"] })), "links"),
-        (mode("awsvpc", json!({ "dnsServers": ["1.1.1.1"] })), "dnsServers"),
-        (mode("awsvpc", json!({ "extraHosts": [{ "hostname": "h", "ipAddress": "1.1.1.1" }] })), "extraHosts"),
+        (mode("awsvpc", json!({ "hostname": "h" })), "hostname is not supported on container when networkMode=awsvpc"),
+        (mode("host", json!({ "links": ["app"] })), "Links are not supported"),
+        (mode("awsvpc", json!({ "dnsServers": ["1.1.1.1"] })), "DNS servers"),
+        (mode("awsvpc", json!({ "extraHosts": [{ "hostname": "h", "ipAddress": "1.1.1.1" }] })), "Extra hosts"),
         (mode("none", ports(json!({ "containerPort": 80 }))), "networkMode none"),
         (mode("bridge", ports(json!({ "containerPortRange": "100-110" }))), ""),
         (mode("bridge", ports(json!({ "containerPortRange": "110-100" }))), "containerPortRange"),
         (mode("host", ports(json!({ "containerPortRange": "100-110" }))), "containerPortRange"),
-        (mode("bridge", ports(json!({ "containerPort": 1, "containerPortRange": "1-2" }))), "exclude each other"),
+        (
+            mode("bridge", ports(json!({ "containerPort": 1, "containerPortRange": "1-2" }))),
+            "both single port and port range",
+        ),
         (mode("bridge", ports(json!({ "hostPort": 1 }))), "containerPort must be from 1 to 65535"),
         (
             mode(
                 "bridge",
                 json!({ "portMappings": [{ "containerPort": 1, "name": "a" }, { "containerPort": 2, "name": "a" }] }),
             ),
-            "the name a is given twice",
+            "name is already used",
         ),
     ])
     .await;
@@ -213,25 +216,31 @@ async fn fargate() {
         |driver: &str, options: Value| with(json!({ "logConfiguration": { "logDriver": driver, "options": options } }));
     check(vec![
         (fargate(json!({ "ephemeralStorage": { "sizeInGiB": 21 }, "pidMode": "task" })), ""),
-        (fargate(json!({ "ephemeralStorage": { "sizeInGiB": 201 } })), "ephemeralStorage"),
-        (definition(json!({ "ephemeralStorage": { "sizeInGiB": 21 } })), "is for the launch type FARGATE"),
+        (fargate(json!({ "ephemeralStorage": { "sizeInGiB": 201 } })), "EphemeralStorage"),
+        (definition(json!({ "ephemeralStorage": { "sizeInGiB": 21 } })), "do not support EphemeralStorage"),
         (fargate(json!({ "pidMode": "host" })), "pidMode"),
         (fargate(json!({ "ipcMode": "task" })), "ipcMode"),
         (fargate(json!({ "volumes": [{ "name": "v", "host": { "sourcePath": "/x" } }] })), "sourcePath"),
         (
             fargate(json!({ "placementConstraints": [{ "type": "memberOf", "expression": "attribute:a exists" }] })),
-            "placementConstraints",
+            "do not support constraints",
         ),
         (with(json!({ "privileged": true })), "privileged"),
-        (with(json!({ "stopTimeout": 121 })), "stopTimeout"),
+        (with(json!({ "stopTimeout": 121 })), "stop timeout"),
         (with(json!({ "linuxParameters": { "tmpfs": [{ "containerPath": "/x", "size": 1 }] } })), "tmpfs"),
         (with(json!({ "linuxParameters": { "capabilities": { "add": ["SYS_PTRACE"] } } })), ""),
-        (with(json!({ "linuxParameters": { "capabilities": { "add": ["SYS_ADMIN"] } } })), "capabilities"),
+        (with(json!({ "linuxParameters": { "capabilities": { "add": ["SYS_ADMIN"] } } })), "SYS_ADMIN is not allowed"),
         (with(json!({ "ulimits": [{ "name": "nproc", "softLimit": 1, "hardLimit": 1 }] })), "ulimits"),
-        (logs("json-file", json!({})), "Fargate supports the log drivers"),
+        (logs("json-file", json!({})), "is not a valid log driver"),
         (logs("awslogs", json!({ "awslogs-group": "g" })), "awslogs-stream-prefix"),
-        (logs("awslogs", json!({ "awslogs-group": "g", "awslogs-stream-prefix": "p" })), ""),
-        (fargate(json!({ "memory": "4096" })), "No Fargate configuration exists for given values."),
+        (
+            merged(
+                logs("awslogs", json!({ "awslogs-group": "g", "awslogs-stream-prefix": "p" })),
+                json!({ "executionRoleArn": "arn:aws:iam::000000000000:role/execution" }),
+            ),
+            "",
+        ),
+        (fargate(json!({ "memory": "4096" })), "No Fargate configuration exists for given values"),
     ])
     .await;
 }
@@ -247,9 +256,9 @@ async fn the_task_as_a_whole() {
     check(vec![
         (constraint("attribute:stack == prod"), ""),
         (constraint("stack == prod"), "placementConstraints[0]"),
-        (of(json!(many)), "at most 10 containers"),
+        (of(json!(many)), "Too many containers"),
         (of(json!([container(json!({ "command": ["x".repeat(65_536)] }))])), "larger than 65536 bytes"),
-        (of(json!([container(sends.clone())])), "firelensConfiguration"),
+        (of(json!([container(sends.clone())])), "a firelens configuration object"),
         (of(json!([container(sends), container(router.clone())])), ""),
         (
             of(json!([container(router.clone()), container(merged(router, json!({ "name": "second" })))])),
@@ -257,9 +266,9 @@ async fn the_task_as_a_whole() {
         ),
         (
             definition(json!({ "networkMode": "awsvpc", "proxyConfiguration": { "containerName": "envoy" } })),
-            "there is no container envoy",
+            "Proxy container [envoy] does not exist",
         ),
-        (definition(json!({ "proxyConfiguration": { "containerName": "app" } })), "network mode awsvpc"),
+        (definition(json!({ "proxyConfiguration": { "containerName": "app" } })), "networkMode=awsvpc"),
     ])
     .await;
 }

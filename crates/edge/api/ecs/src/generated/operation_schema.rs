@@ -2,7 +2,7 @@
 //! The schema of the operations of `ecs`.
 #![allow(missing_docs, reason = "the model is distilled to facts, without prose")]
 
-use estiva_schema::{OperationSchema, Protocol, ServiceSchema};
+use estiva_schema::{EnumerationWords, OperationSchema, Protocol, ServiceSchema};
 
 use super::schema;
 
@@ -15,6 +15,11 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "ClientException",
+    enumeration: Some(EnumerationWords {
+        code: "InvalidParameterException",
+        violations: &["RegisterTaskDefinition"],
+        names: &[("LaunchType", "launch type"), ("SchedulingStrategy", "Scheduling strategy"), ("SettingName", "{}")],
+    }),
     operations: &[
         &ASSOCIATE_GATEWAY_WITH_CLUSTER,
         &CONTINUE_SERVICE_DEPLOYMENT,

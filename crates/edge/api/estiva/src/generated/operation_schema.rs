@@ -15,6 +15,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "InvalidParameterException",
+    enumeration: None,
     operations: &[
         &DESCRIBE_IMAGE_PULL,
         &DESCRIBE_TASK_HISTORY,

@@ -15,6 +15,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "InvalidParameterException",
+    enumeration: None,
     operations: &[
         &ASSOCIATE_KMS_KEY,
         &ASSOCIATE_SOURCE_TO_S3_TABLE_INTEGRATION,

@@ -15,6 +15,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::AwsJson11,
     xml_namespace: "",
     violation_code: "ValidationException",
+    enumeration: None,
     operations: &[
         &ASSOCIATE_CROSS_ACCOUNT_REPLICA,
         &BATCH_GET_SECRET_VALUE,

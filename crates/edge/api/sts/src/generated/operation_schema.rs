@@ -15,6 +15,7 @@ pub static SERVICE: ServiceSchema = ServiceSchema {
     protocol: Protocol::Query,
     xml_namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
     violation_code: "ValidationError",
+    enumeration: None,
     operations: &[
         &ASSUME_ROLE,
         &ASSUME_ROLE_WITH_SAML,

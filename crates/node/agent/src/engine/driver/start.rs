@@ -32,8 +32,11 @@ impl Driver {
         let (client, events) = client::connect(&self.shim().socket).await.map_err(StartFailure::shim)?;
         match prepared {
             Some(prepared) => {
-                self.start_logs().await?;
                 self.pending = prepared.containers;
+                for failure in prepared.failures {
+                    self.go_on_without(failure)?;
+                }
+                self.start_logs().await?;
             }
             None => {
                 for container in &self.record.task.containers {
@@ -75,12 +78,16 @@ impl Driver {
         let images = tokio::select! {
             biased;
             _ = stop.wait_for(|desired| *desired == DesiredStatus::Stopped) => return Err(StartFailure::StopRequested),
-            images = prepare::images(&self.host, &self.record.task) => images?,
+            images = prepare::images(&self.host, &self.record) => images?,
         };
+        for failure in images.failures {
+            self.go_on_without(failure)?;
+        }
+        let images = images.found;
         self.record.known.pull_stopped_at.get_or_insert_with(Timestamp::now);
         fail_point::reach("images-pulled");
         for (container, image) in self.record.known.containers.iter_mut().zip(&images) {
-            container.image_digest = Some(image.digest.clone());
+            container.image_digest = image.as_ref().map(|image| image.digest.clone());
         }
         // A shim that is alive was started with the network that is noted. It has mounts of its own, and would not see a
         // network namespace that is bound later.
@@ -128,9 +135,15 @@ impl Driver {
     }
 
     async fn start_logs(&mut self) -> Result<(), StartFailure> {
-        for container in &self.record.task.containers {
+        let task = Arc::clone(&self.record.task);
+        for container in &task.containers {
+            if self.record.known.has_failed(&container.name) {
+                continue;
+            }
             let started = self.shippers.start(&self.record, container, &self.dir).await;
-            started.map_err(|error| StartFailure::logs(&container.name, &error))?;
+            if let Err(error) = started {
+                self.go_on_without(StartFailure::logs(&container.name, &error))?;
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use estiva_shim::client::Client;
 use estiva_shim::spec::ContainerSpec;
 use estiva_shim::status::Exit;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Driver;
 use super::answer::{ANSWER_MAX, stop_timeout};
@@ -44,9 +44,18 @@ impl Driver {
             return Ok(());
         }
         let mut any = false;
-        while let Some(place) = self.next_startable()? {
-            let spec = self.pending.remove(place);
-            self.start_container(client, &spec).await?;
+        loop {
+            match self.next_startable() {
+                Ok(None) => break,
+                Ok(Some(place)) => {
+                    let spec = self.pending.remove(place);
+                    if let Err(failure) = self.start_container(client, &spec).await {
+                        self.go_on_without(failure)?;
+                        self.forget(client, &spec.name).await;
+                    }
+                }
+                Err(failure) => self.go_on_without(failure)?,
+            }
             any = true;
         }
         if self.pending.is_empty() && self.record.known.status < TaskStatus::Running {
@@ -130,6 +139,30 @@ impl Driver {
         fail_point::reach("container-started");
         self.container_started(client, &spec.name, Instant::now());
         Ok(())
+    }
+
+    /// A container that is not essential, and cannot be started, ends alone; without an essential one the task cannot go on.
+    pub(super) fn go_on_without(&mut self, failure: StartFailure) -> Result<(), StartFailure> {
+        let is_needed = |name: &&str| self.definition(name).is_none_or(|container| container.essential);
+        let Some(name) = failure.container_name().filter(|name| !is_needed(name)).map(str::to_owned) else {
+            return Err(failure);
+        };
+        info!(task = self.record.id(), container = name, reason = %failure, "the task goes on without the container");
+        self.pending.retain(|spec| spec.name != name);
+        if let Some(known) = self.container_mut(&name) {
+            known.network_bindings.clear();
+        }
+        self.container_stopped(&name, None, Some(failure.to_string()));
+        Ok(())
+    }
+
+    /// Takes away what the shim may have made of a container that could not be started, while the task goes on.
+    async fn forget(&mut self, client: &Client, name: &str) {
+        self.created.remove(name);
+        // Most often there is nothing; what stays goes with the task.
+        if let Err(error) = client.delete(name).await {
+            debug!(task = self.record.id(), container = name, error = &error as &dyn std::error::Error, "not deleted");
+        }
     }
 
     /// The container runs since `since`.
