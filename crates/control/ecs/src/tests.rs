@@ -1,4 +1,5 @@
 //! What holds of all operations.
 
+mod aws_agent;
 mod retries;
 mod upgrade;

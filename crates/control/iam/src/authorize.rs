@@ -11,7 +11,7 @@ pub struct RolePolicies;
 
 /// What AWS's managed policy AmazonEC2ContainerServiceforEC2Role allows, less what concerns ECR and EC2, which do not
 /// exist here yet; `ecs:Poll` and `ecs:StartTelemetrySession` stand for the two sessions.
-const NODE_ACTIONS: [&str; 14] = [
+const NODE_ACTIONS: [&str; 15] = [
     "ecs:CreateCluster",
     "ecs:DeregisterContainerInstance",
     "ecs:DiscoverPollEndpoint",
@@ -22,6 +22,7 @@ const NODE_ACTIONS: [&str; 14] = [
     "ecs:SubmitAttachmentStateChanges",
     "ecs:SubmitContainerStateChange",
     "ecs:SubmitTaskStateChange",
+    "ecs:UpdateContainerInstancesState",
     "logs:CreateLogGroup",
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -73,6 +74,7 @@ mod tests {
     fn a_node_may_do_what_nodes_need_and_no_more() {
         let node = caller(Principal::AssumedRole { role: NODE_ROLE.into(), session: "local".into() });
         assert!(RolePolicies.authorize(&node, "ecs:SubmitTaskStateChange").is_ok());
+        assert!(RolePolicies.authorize(&node, "ecs:UpdateContainerInstancesState").is_ok());
         let denied = RolePolicies.authorize(&node, "ecs:RunTask").unwrap_err();
         assert_eq!(denied.code, "AccessDeniedException");
         assert!(RolePolicies.authorize(&caller(Principal::Root), "ecs:RunTask").is_ok());
@@ -81,5 +83,6 @@ mod tests {
         assert!(RolePolicies.authorize(&stranger, "ecs:RunTask").is_err());
         assert!(RolePolicies.authorize(&stranger, "ecs:ExecuteCommand").is_err());
         assert!(RolePolicies.authorize(&stranger, "ecs:SubmitTaskStateChange").is_err());
+        assert!(RolePolicies.authorize(&stranger, "ecs:UpdateContainerInstancesState").is_err());
     }
 }
