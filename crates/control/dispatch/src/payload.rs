@@ -130,7 +130,6 @@ fn of_definition(
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
         service_name: row.group.strip_prefix(GROUP_PREFIX).map(str::to_owned),
-        ..Task::default()
     }
 }
 

@@ -75,9 +75,10 @@ impl Usages {
                 samples: VecDeque::new(),
                 counters: Counters::default(),
             });
-            let usage = |metric: &_| match instance.has_own_agent() {
-                true => counters::of_own_agent(metric),
-                false => measured.counters.of_awss_agent(metric, now),
+            let own = instance.has_own_agent();
+            let counters = &mut measured.counters;
+            let usage = |metric: &_| {
+                if own { counters::of_own_agent(metric) } else { counters.of_awss_agent(metric, now) }
             };
             let containers = containers.iter().map(usage).collect();
             measured.samples.truncate(SAMPLES_MAX - 1);
