@@ -146,7 +146,12 @@ impl Plane {
         lock(&self.0.audit).check_reopened(&view);
         let watch = store.watch(view.revision());
         let ecs = EcsService::new(store.clone(), ecs_options(), self.0.ambient.clone());
-        let feeds = Feeds { usages: ecs.usages(), issuer: Arc::new(NoRoles), ambient: self.0.ambient.clone() };
+        let feeds = Feeds {
+            usages: ecs.usages(),
+            issuer: Arc::new(NoRoles),
+            ambient: self.0.ambient.clone(),
+            endpoint: ecs_options().endpoint,
+        };
         // It fails if its life ends while it begins.
         let Ok(dispatch) = Dispatch::open(store.clone(), feeds).await else { return };
         let mut tasks = Vec::new();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use estiva_api_ecs::Ecs;
 use estiva_api_ecs::types as api;
 use estiva_ecs::container_instance::table::{
-    ENI_GATEWAY_ATTRIBUTE, ENI_RANGE_ATTRIBUTE, FARGATE_ATTRIBUTE, TASK_SLOTS,
+    ENI_GATEWAY_ATTRIBUTE, ENI_RANGE_ATTRIBUTE, FARGATE_ATTRIBUTE, OWN_AGENT_ATTRIBUTE, TASK_SLOTS,
 };
 use estiva_planning::placement::Resources;
 use rand::RngExt;
@@ -268,6 +268,7 @@ impl Node {
             ..api::Attribute::default()
         };
         let mut attributes = vec![
+            attribute(OWN_AGENT_ATTRIBUTE, None),
             attribute("ecs.availability-zone", Some(&self.0.offer.zone)),
             attribute("ecs.capability.container-health-check", None),
             attribute("ecs.capability.task-cpu-mem-limit", None),

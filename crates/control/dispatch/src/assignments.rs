@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use estiva_agent_protocol::acs::CredentialsMessage;
 use estiva_agent_protocol::task::Task;
-use estiva_ecs::task::session::role_of;
 use estiva_ecs::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 use estiva_model::hex_id;
 use estiva_planning::lifecycle::{DesiredStatus, TaskStatus};
 use estiva_store::{Row, Snapshot};
 
 use crate::feeds::Feeds;
-use crate::payload;
+use crate::payload::{self, Node, TaskRole};
 use crate::sessions::Dirty;
 
 /// So many tasks a payload keep it below what a frame may have.
@@ -58,12 +57,13 @@ impl Assignments {
             dirty.tasks.iter().filter_map(|key| self.row(view, key)).collect()
         };
         let mut news = Vec::new();
+        let node = self.node(view);
         for row in rows {
             let key = row.key();
             if !self.is_news(view, &row, &key) {
                 continue;
             }
-            let Some(task) = payload::task(view, &row, row.desired_status, &self.feeds) else {
+            let Some(task) = payload::task(view, &row, row.desired_status, &node, &self.feeds) else {
                 tracing::warn!(task = row.arn(), "the task's definition is gone; its node is not told of it");
                 continue;
             };
@@ -102,17 +102,25 @@ impl Assignments {
     /// Fresh credentials of every task that the node has, for those that have a role.
     pub fn credentials(&self, view: &Snapshot) -> Vec<CredentialsMessage> {
         let tasks = self.sent.keys().filter_map(|key| view.get::<TaskRow>(key));
-        let message = |row: Arc<TaskRow>| {
-            let role = role_of(view, &row)?;
+        let tasks = tasks.filter(|row| row.desired_status == DesiredStatus::Running);
+        let node = self.node(view);
+        let message = |row: &TaskRow, role: TaskRole| {
             Some(CredentialsMessage {
                 message_id: message_id(&self.feeds),
                 task_arn: row.arn(),
                 task_cluster_arn: row.scope.arn(format!("cluster/{}", row.cluster)),
-                role_type: "TaskApplication".to_owned(),
-                role_credentials: Some(self.feeds.credentials(&row, &role)?),
+                role_type: role.kind.to_owned(),
+                role_credentials: Some(self.feeds.credentials(row, &role.credentials_id, &role.arn)?),
             })
         };
-        tasks.filter(|row| row.desired_status == DesiredStatus::Running).filter_map(message).collect()
+        let messages = |row: Arc<TaskRow>| {
+            payload::roles(view, &row, &node).into_iter().filter_map(|role| message(&row, role)).collect::<Vec<_>>()
+        };
+        tasks.flat_map(messages).collect()
+    }
+
+    fn node(&self, view: &Snapshot) -> Node {
+        Node::of(view, &self.instance, &self.feeds.endpoint)
     }
 
     /// Whether a task ended, since this was last asked, that the node was not told to end. Somebody reported it: a node that

@@ -17,6 +17,8 @@ pub struct Feeds {
     pub issuer: Arc<dyn SessionIssuer>,
     /// The time, and what ids are drawn from.
     pub ambient: Ambient,
+    /// The URL at which nodes reach the APIs.
+    pub endpoint: String,
 }
 
 impl Feeds {
@@ -35,11 +37,16 @@ impl Feeds {
                 None
             }
         }
-        Self { usages: Usages::default(), issuer: Arc::new(Nobody), ambient: Ambient::system() }
+        Self {
+            usages: Usages::default(),
+            issuer: Arc::new(Nobody),
+            ambient: Ambient::system(),
+            endpoint: String::new(),
+        }
     }
 
-    /// Fresh credentials of a task's role.
-    pub(crate) fn credentials(&self, row: &TaskRow, role_arn: &str) -> Option<Credentials> {
+    /// Fresh credentials of a role of a task, under this id on its node.
+    pub(crate) fn credentials(&self, row: &TaskRow, credentials_id: &str, role_arn: &str) -> Option<Credentials> {
         let session = self.issuer.issue(&row.scope.account, role_arn, &row.id, self.ambient.now());
         if session.is_none() {
             tracing::warn!(task = row.arn(), role_arn, "no credentials can be given out for the task's role");
@@ -47,7 +54,7 @@ impl Feeds {
         let session = session?;
         let SigningCredentials { access_key_id, secret, session_token } = session.credentials;
         Some(Credentials {
-            credentials_id: row.credentials_id.clone(),
+            credentials_id: credentials_id.to_owned(),
             role_arn: role_arn.to_owned(),
             access_key_id,
             secret_access_key: secret.expose().to_owned().into(),

@@ -3,6 +3,8 @@
 //! What tasks are refused for here (`task_definition/unsupported.rs`) has no translation.
 
 mod docker;
+mod log;
+mod node;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use estiva_agent_protocol::task::{
 use estiva_api_ecs::types as api;
 use estiva_ecs::account_setting;
 use estiva_ecs::service::table::GROUP_PREFIX;
+use estiva_ecs::task::session;
 use estiva_ecs::task::table::{NetworkInterface, TaskRow};
 use estiva_ecs::task_definition::table::{TaskDefinitionRow, revision_key};
 use estiva_planning::lifecycle::DesiredStatus;
@@ -21,29 +24,79 @@ use estiva_store::Snapshot;
 use serde::Serialize;
 
 use crate::feeds::Feeds;
+pub(crate) use node::Node;
 
 /// The Docker Engine API's version whose names the texts use.
 const DOCKER_API_VERSION: &str = "1.24";
 
+/// Where an SDK finds the APIs, for a task that has credentials for them.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+/// In which words AWS's agent wants to hear that the lines of a container go out as the execution role.
+const AS_EXECUTION_ROLE: &str = "ExecutionRole";
+
+/// What a payload depends on besides the task's rows.
+struct Context<'a> {
+    node: &'a Node,
+    /// The account's default.
+    log_mode: &'a str,
+    /// Gives credentials of a role out, under an id.
+    issue: &'a dyn Fn(&str, &str) -> Option<Credentials>,
+}
+
 /// The task as its node reads it; `None` if its definition is gone.
-pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus, feeds: &Feeds) -> Option<Task> {
+pub(crate) fn task(view: &Snapshot, row: &TaskRow, desired: DesiredStatus, node: &Node, feeds: &Feeds) -> Option<Task> {
     let key = revision_key(&row.scope, &row.family, row.revision);
     let definition = &view.get::<TaskDefinitionRow>(&key)?.definition;
     let log_mode = account_setting::of_account(view, &row.scope, api::SettingName::DefaultLogDriverMode);
     // A task that is to end needs none.
     let running = desired == DesiredStatus::Running;
-    let issue = |role: &str| running.then(|| feeds.credentials(row, role)).flatten();
-    Some(of_definition(row, definition, desired, &log_mode, &issue))
+    let issue = |id: &str, role: &str| running.then(|| feeds.credentials(row, id, role)).flatten();
+    Some(of_definition(row, definition, desired, &Context { node, log_mode: &log_mode, issue: &issue }))
+}
+
+/// A role whose credentials a task's node has.
+pub(crate) struct TaskRole {
+    /// As the node protocol calls it.
+    pub kind: &'static str,
+    /// The role's ARN.
+    pub arn: String,
+    /// Names the credentials on the node.
+    pub credentials_id: String,
+}
+
+/// The roles whose credentials the task's node has.
+pub(crate) fn roles(view: &Snapshot, row: &TaskRow, node: &Node) -> Vec<TaskRole> {
+    let key = revision_key(&row.scope, &row.family, row.revision);
+    let Some(definition) = view.get::<TaskDefinitionRow>(&key) else { return Vec::new() };
+    let definition = &definition.definition;
+    task_role(row, definition).into_iter().chain(execution_role(row, definition, node)).collect()
+}
+
+/// The role of the task's own, if it has one.
+fn task_role(row: &TaskRow, definition: &api::TaskDefinition) -> Option<TaskRole> {
+    let arn = session::task_role(row, definition)?.to_owned();
+    Some(TaskRole { kind: "TaskApplication", arn, credentials_id: row.credentials_id.clone() })
+}
+
+/// The role as which the node does things for the task, if there is something to do.
+fn execution_role(row: &TaskRow, definition: &api::TaskDefinition, node: &Node) -> Option<TaskRole> {
+    let needed = node.logs_as_execution_role && definition.container_definitions.iter().flatten().any(is_awslogs);
+    let arn = session::execution_role(row, definition).filter(|_| needed)?.to_owned();
+    // A task of an earlier version has no id for it.
+    let credentials_id = Some(row.execution_credentials_id.clone()).filter(|id| !id.is_empty())?;
+    Some(TaskRole { kind: "TaskExecution", arn, credentials_id })
 }
 
 fn of_definition(
     row: &TaskRow,
     definition: &api::TaskDefinition,
     desired: DesiredStatus,
-    log_mode: &str,
-    issue: &dyn Fn(&str) -> Option<Credentials>,
+    context: &Context<'_>,
 ) -> Task {
-    let role = row.overrides.task_role_arn.as_ref().or(definition.task_role_arn.as_ref());
+    let issue = |role: TaskRole| (context.issue)(&role.credentials_id, &role.arn);
+    let execution_role_credentials = execution_role(row, definition, context.node).and_then(issue);
+    let logs_auth_strategy = execution_role_credentials.as_ref().map(|_| AS_EXECUTION_ROLE);
+    let endpoint = task_role(row, definition).and_then(|_| context.node.endpoint_for_tasks());
     let network_mode = definition.network_mode.unwrap_or(api::NetworkMode::Bridge).as_str();
     let number = |overridden: &Option<String>, defined: &Option<String>| -> Option<i64> {
         overridden.as_ref().or(defined.as_ref())?.parse().ok()
@@ -56,7 +109,12 @@ fn of_definition(
         family: row.family.clone(),
         version: row.revision.to_string(),
         desired_status: desired.as_str().to_owned(),
-        containers: containers.map(|(place, it)| container(row, place, it, network_mode, log_mode)).collect(),
+        containers: containers
+            .map(|(place, it)| Container {
+                logs_auth_strategy: logs_auth_strategy.filter(|_| is_awslogs(it)).map(str::to_owned),
+                ..container(row, place, it, network_mode, endpoint, context)
+            })
+            .collect(),
         volumes: definition.volumes.iter().flatten().map(volume::volume).collect(),
         cpu: cpu_units.map(|units| f64::from(units) / 1024.0),
         memory: number(&row.overrides.memory, &definition.memory),
@@ -66,11 +124,11 @@ fn of_definition(
         ephemeral_storage: ephemeral_storage(row, definition),
         zone: Some(row.availability_zone.clone()),
         elastic_network_interfaces: row.network_interface.iter().map(|it| interface(row, it)).collect(),
-        role_credentials: role.filter(|role| !role.is_empty()).and_then(|role| issue(role)),
+        role_credentials: task_role(row, definition).and_then(issue),
+        execution_role_credentials,
         launch_type: Some(row.launch_type.clone()),
         group: Some(row.group.clone()),
         service_name: row.group.strip_prefix(GROUP_PREFIX).map(str::to_owned),
-        ..Task::default()
     }
 }
 
@@ -79,7 +137,8 @@ fn container(
     place: usize,
     definition: &api::ContainerDefinition,
     network_mode: &str,
-    log_mode: &str,
+    endpoint: Option<&str>,
+    context: &Context<'_>,
 ) -> Container {
     let name = definition.name.clone().unwrap_or_default();
     let own = row.override_of(&name);
@@ -87,14 +146,16 @@ fn container(
         i64::from(own.and_then(overridden).or(defined).unwrap_or(0))
     };
     let overridden_command = own.and_then(|it| it.command.clone()).filter(|command| !command.is_empty());
-    let mut environment = pairs(definition.environment.as_ref());
+    let mut environment: BTreeMap<_, _> =
+        endpoint.map(|url| (ENDPOINT.to_owned(), url.to_owned())).into_iter().collect();
+    environment.extend(pairs(definition.environment.as_ref()));
     environment.extend(pairs(own.and_then(|it| it.environment.as_ref())));
     let host_config = docker::host_config(
         definition,
         size(|it| it.memory, definition.memory),
         size(|it| it.memory_reservation, definition.memory_reservation),
         network_mode,
-        log_mode,
+        definition.log_configuration.as_ref().map(|log| log::config(row, &name, log, context)),
     );
     Container {
         image: image(row, &name, definition),
@@ -124,6 +185,10 @@ fn container(
         name,
         ..Container::default()
     }
+}
+
+fn is_awslogs(definition: &api::ContainerDefinition) -> bool {
+    definition.log_configuration.as_ref().is_some_and(|log| log.log_driver == api::LogDriver::Awslogs)
 }
 
 /// The image by its digest, once the task's deployment knows it.

@@ -8,12 +8,14 @@ use estiva_agent_protocol::acs::{
     AgentMessage, Heartbeat, ImagePulled, Nack, Notice, Payload, PullImage, ServerMessage, StartSession, TaskManifest,
     TaskStopVerification, TaskStopVerificationAck,
 };
+use estiva_api_ecs::types::VersionInfo;
 use estiva_ecs::container_instance::table::{ContainerInstanceRow, ContainerInstanceStatus};
+use estiva_ecs::container_instance::version;
 use estiva_ecs::exec_session::table::ExecSessionRow;
 use estiva_ecs::image_pull;
 use estiva_ecs::image_pull::table::{BY_PENDING_INSTANCE, ImagePullRow, ImagePullStatus};
 use estiva_ecs::task::report::note_refusal;
-use estiva_store::{Row, Snapshot};
+use estiva_store::{Row, Snapshot, StoreError};
 use estiva_wire::server::{Refusal, Upgrade, UpgradeHandler, UpgradedIo};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tracing::{debug, error, info, warn};
@@ -61,6 +63,18 @@ impl UpgradeHandler for Acs {
 }
 
 impl Acs {
+    /// Notes what the node's agent says of itself, and that it is connected.
+    async fn begin(&self, instance: &str, upgrade: &Upgrade) -> Result<(), StoreError> {
+        let said = |name: &str| upgrade.parameter(name).map(str::to_owned);
+        let version = VersionInfo {
+            agent_hash: said("agentHash"),
+            agent_version: said("agentVersion"),
+            docker_version: said("dockerVersion"),
+        };
+        version::note(&self.0.store, instance, &version).await?;
+        connections::note(&self.0, instance).await
+    }
+
     /// Speaks with the node at the other end of `io`, until one of them ends it.
     pub async fn speak<S: Io>(&self, upgrade: Upgrade, io: S) {
         // Both were so a moment ago, when the connection was admitted; a node whose connection ends comes back.
@@ -68,7 +82,7 @@ impl Acs {
         let key = instance.key();
         let Some(seat) = self.0.enter(&key) else { return };
         let arn = instance.arn();
-        match connections::note(&self.0, &key).await {
+        match self.begin(&key, &upgrade).await {
             Ok(()) => {
                 info!(instance = arn, "node connected");
                 let socket = WebSocket::heard_by(io, seat.heard.clone()).await;

@@ -216,9 +216,11 @@ impl Sessions {
     }
 
     /// A generation larger than any before it, those of former processes included: each change of the store is worth
-    /// a thousand of them.
+    /// a thousand of them. Nor may it be below what was given out before the store was restored from a backup: AWS's agent keeps
+    /// the largest one on its disk. No backup turns the clock back.
     pub fn next_generation(&self) -> i64 {
-        let floor = i64::try_from(self.store.view().revision()).unwrap_or(i64::MAX).saturating_mul(1024);
+        let of_store = i64::try_from(self.store.view().revision()).unwrap_or(i64::MAX).saturating_mul(1024);
+        let floor = of_store.max(self.feeds.ambient.now().as_millis());
         let next = |newest: i64| Some(floor.max(newest.saturating_add(1)));
         // The closure never says no.
         let newest =

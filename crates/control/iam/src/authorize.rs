@@ -16,7 +16,7 @@ pub struct RolePolicies {
 
 /// What AWS's managed policy AmazonEC2ContainerServiceforEC2Role allows, less what concerns ECR and EC2, which do not
 /// exist here yet; `ecs:Poll` and `ecs:StartTelemetrySession` stand for the two sessions.
-pub(crate) const NODE_ACTIONS: [&str; 14] = [
+pub(crate) const NODE_ACTIONS: [&str; 15] = [
     "ecs:CreateCluster",
     "ecs:DeregisterContainerInstance",
     "ecs:DiscoverPollEndpoint",
@@ -27,6 +27,7 @@ pub(crate) const NODE_ACTIONS: [&str; 14] = [
     "ecs:SubmitAttachmentStateChanges",
     "ecs:SubmitContainerStateChange",
     "ecs:SubmitTaskStateChange",
+    "ecs:UpdateContainerInstancesState",
     "logs:CreateLogGroup",
     "logs:CreateLogStream",
     "logs:PutLogEvents",

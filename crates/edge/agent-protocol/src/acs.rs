@@ -244,6 +244,19 @@ mod tests {
     }
 
     #[test]
+    fn what_awss_agent_answers_is_read() {
+        for (kind, frame) in [
+            ("AckRequest", include_str!("../fixtures/aws-agent/ack.json")),
+            ("NackRequest", include_str!("../fixtures/aws-agent/nack.json")),
+            ("HeartbeatAckRequest", include_str!("../fixtures/aws-agent/heartbeat-ack.json")),
+            ("IAMRoleCredentialsAckRequest", include_str!("../fixtures/aws-agent/credentials-ack.json")),
+            ("TaskStopVerificationMessage", include_str!("../fixtures/aws-agent/task-stop-verification.json")),
+        ] {
+            assert_eq!(AgentMessage::decode(frame).unwrap().kind(), kind);
+        }
+    }
+
+    #[test]
     fn what_is_no_message_is_refused_by_name() {
         assert!(matches!(AgentMessage::decode("{"), Err(crate::FrameError::Envelope(_))));
         assert!(matches!(

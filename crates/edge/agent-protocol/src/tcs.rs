@@ -32,6 +32,19 @@ messages! {
     }
 }
 
+/// A time as AWS's agent writes it: seconds since 1970, with a fraction. The control plane goes by its own clock and reads
+/// none of them, nor anything else that it has no use for: what nobody reads must not make a message unreadable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Seconds(f64);
+
+impl Seconds {
+    /// Of milliseconds since 1970.
+    #[allow(clippy::cast_precision_loss, reason = "exact for the next 280,000 years")]
+    pub fn of_millis(millis: i64) -> Self {
+        Self(millis as f64 / 1000.0)
+    }
+}
+
 /// The JSON part of a frame from a node: what follows the first empty line, or the whole where there is none.
 pub fn envelope(frame: &str) -> &str {
     frame.split_once("\r\n\r\n").map_or(frame, |(_headers, json)| json)
@@ -74,9 +87,11 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", default)]
 pub struct PublishMetrics {
     /// Who publishes.
+    #[serde(skip_deserializing)]
     pub metadata: Metadata,
-    /// Milliseconds since 1970.
-    pub timestamp: i64,
+    /// When it was published.
+    #[serde(skip_deserializing)]
+    pub timestamp: Seconds,
     /// At most ten.
     pub task_metrics: Vec<TaskMetric>,
 }
@@ -88,10 +103,13 @@ pub struct TaskMetric {
     /// The task.
     pub task_arn: String,
     /// The cluster's ARN.
+    #[serde(skip_deserializing)]
     pub cluster_arn: String,
     /// The task definition's family.
+    #[serde(skip_deserializing)]
     pub task_definition_family: String,
     /// The task definition's revision.
+    #[serde(skip_deserializing)]
     pub task_definition_version: String,
     /// Its containers.
     pub container_metrics: Vec<ContainerMetric>,
@@ -118,7 +136,7 @@ pub struct ContainerMetric {
     pub restart_stats_set: Option<RestartStatsSet>,
 }
 
-/// What went over a task's network within the interval, in bytes.
+/// What went over a task's network, in bytes: within the interval from Estiva's agent, since the container's start from AWS's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkStatsSet {
@@ -126,9 +144,16 @@ pub struct NetworkStatsSet {
     pub rx_bytes: StatsSet,
     /// Sent.
     pub tx_bytes: StatsSet,
+    /// Received within a second; AWS's agent alone says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx_bytes_per_second: Option<StatsSet>,
+    /// Sent within a second; AWS's agent alone says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx_bytes_per_second: Option<StatsSet>,
 }
 
-/// What went from and to block devices within the interval, in bytes.
+/// What went from and to block devices, in bytes: within the interval from Estiva's agent, since the container's start from
+/// AWS's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StorageStatsSet {
@@ -142,7 +167,7 @@ pub struct StorageStatsSet {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RestartStatsSet {
-    /// Since the task began.
+    /// Since the task began from Estiva's agent, since the last publication from AWS's.
     pub restart_count: i64,
 }
 
@@ -164,55 +189,64 @@ pub struct StatsSet {
 }
 
 /// Containers' health checks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PublishHealth {
     /// Who publishes.
+    #[serde(skip_deserializing)]
     pub metadata: Metadata,
-    /// Milliseconds since 1970.
-    pub timestamp: i64,
+    /// When it was published.
+    #[serde(skip_deserializing)]
+    pub timestamp: Seconds,
     /// At most ten.
     pub tasks: Vec<TaskHealth>,
 }
 
 /// Health of one task's containers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskHealth {
     /// The task.
     pub task_arn: String,
     /// The cluster's ARN.
+    #[serde(skip_deserializing)]
     pub cluster_arn: String,
     /// The task definition's family.
+    #[serde(skip_deserializing)]
     pub task_definition_family: String,
     /// The task definition's revision.
+    #[serde(skip_deserializing)]
     pub task_definition_version: String,
     /// Its containers that have a health check.
     pub containers: Vec<ContainerHealth>,
 }
 
 /// Health of one container.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerHealth {
     /// Unique in the task.
     pub container_name: String,
     /// HEALTHY, UNHEALTHY or UNKNOWN.
     pub health_status: String,
-    /// Milliseconds since 1970.
-    pub status_since: i64,
+    /// When that began.
+    #[serde(skip_deserializing)]
+    pub status_since: Seconds,
 }
 
 /// The node's own health.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PublishInstanceStatus {
     /// Who publishes.
+    #[serde(skip_deserializing)]
     pub metadata: InstanceStatusMetadata,
     /// One a subject.
+    #[serde(skip_deserializing)]
     pub statuses: Vec<InstanceStatus>,
-    /// Milliseconds since 1970.
-    pub timestamp: i64,
+    /// When it was published.
+    #[serde(skip_deserializing)]
+    pub timestamp: Seconds,
 }
 
 /// Who publishes the node's own health.
@@ -228,7 +262,7 @@ pub struct InstanceStatusMetadata {
 }
 
 /// Health of one part of the node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InstanceStatus {
     /// `ContainerRuntime`.
@@ -236,24 +270,13 @@ pub struct InstanceStatus {
     pub kind: String,
     /// OK, IMPAIRED, INSUFFICIENT_DATA or INITIALIZING.
     pub status: String,
-    /// Milliseconds since 1970.
-    pub last_updated: i64,
-    /// Milliseconds since 1970.
-    pub last_status_change: i64,
+    /// When it was last looked at.
+    #[serde(skip_deserializing)]
+    pub last_updated: Seconds,
+    /// When it became so.
+    #[serde(skip_deserializing)]
+    pub last_status_change: Seconds,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_envelope_follows_the_signed_headers() {
-        let frame = "Authorization: AWS4-HMAC-SHA256 x\r\nHost: h\r\nX-Amz-Date: d\r\n\r\n\
-            {\"type\":\"PublishMetricsRequest\",\"message\":{\"metadata\":{\"idle\":true},\"timestamp\":5}}";
-        let AgentMessage::PublishMetrics(metrics) = AgentMessage::decode(envelope(frame)).unwrap() else {
-            panic!("not metrics")
-        };
-        assert!(metrics.metadata.idle);
-        assert_eq!(metrics.timestamp, 5);
-    }
-}
+mod tests;

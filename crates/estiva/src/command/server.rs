@@ -129,9 +129,9 @@ async fn serve_until_told(
     };
     let ecs = EcsService::new(store.clone(), options, ambient.clone()).with_access(policies.clone());
     let ecs = ecs.with_page_key(iam.page_key().context("the installation has no key for page tokens")?);
-    let dispatch = Dispatch::open(store, Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient })
-        .await
-        .context("cannot open the node protocol")?;
+    let endpoint = installation.endpoint();
+    let feeds = Feeds { usages: ecs.usages(), issuer: Arc::new(iam.clone()), ambient, endpoint };
+    let dispatch = Dispatch::open(store, feeds).await.context("cannot open the node protocol")?;
 
     let verification = if settings.accept_any_credentials { Verification::Off } else { Verification::Required };
     if settings.accept_any_credentials {

@@ -168,6 +168,7 @@ fn attributes(options: &Options, host: &Host) -> Vec<api::Attribute> {
         attribute("ecs.os-type", Some("linux".to_owned())),
         attribute("ecs.os-family", Some("LINUX".to_owned())),
         attribute("ecs.cpu-architecture", Some(capacity::cpu_architecture().to_owned())),
+        attribute("estiva.agent", None),
         attribute("estiva.eni-range", Some(format!("{first}-{last}"))),
         attribute("estiva.eni-gateway", Some(gateway)),
     ]);

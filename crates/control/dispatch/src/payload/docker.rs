@@ -50,25 +50,15 @@ fn healthcheck(check: &api::HealthCheck) -> Healthcheck {
     }
 }
 
-/// The account decides on the mode where the task definition does not.
-pub(super) fn log_config(log: &api::LogConfiguration, log_mode: &str) -> LogConfig {
-    let mut config = log.options.clone().unwrap_or_default();
-    if log.log_driver != api::LogDriver::JsonFile {
-        config.entry("mode".to_owned()).or_insert_with(|| log_mode.to_owned());
-    }
-    LogConfig { driver: log.log_driver.as_str().to_owned(), config }
-}
-
 pub(super) fn host_config(
     definition: &api::ContainerDefinition,
     memory: i64,
     memory_reservation: i64,
     network_mode: &str,
-    log_mode: &str,
+    log_config: Option<LogConfig>,
 ) -> HostConfig {
     let linux = definition.linux_parameters.as_ref();
     let capabilities = linux.and_then(|linux| linux.capabilities.as_ref());
-    let log = definition.log_configuration.as_ref();
     let ulimit = |limit: &api::Ulimit| Ulimit {
         name: limit.name.as_str().to_owned(),
         soft: limit.soft_limit.into(),
@@ -77,7 +67,7 @@ pub(super) fn host_config(
     let sysctl = |control: &api::SystemControl| Some((control.namespace.clone()?, control.value.clone()?));
     HostConfig {
         network_mode: if network_mode == "awsvpc" { String::new() } else { network_mode.to_owned() },
-        log_config: log.map(|log| log_config(log, log_mode)),
+        log_config,
         memory_reservation: memory_reservation.saturating_mul(MIB),
         readonly_rootfs: definition.readonly_root_filesystem.unwrap_or(false),
         privileged: definition.privileged.unwrap_or(false),

@@ -1,5 +1,6 @@
 //! Task definition and overrides in, the task as a node reads it out: JSON on both sides.
 
+use estiva_agent_protocol::task::Credentials;
 use estiva_api_ecs::types as api;
 use estiva_ecs::scope::Scope;
 use estiva_ecs::task::table::{NetworkInterface, TaskRow};
@@ -8,7 +9,9 @@ use estiva_planning::lifecycle::DesiredStatus;
 use estiva_schema::json as codec;
 use serde_json::{Value, json};
 
-use super::of_definition;
+use super::{Context, Node, of_definition};
+
+mod aws_agent;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -33,6 +36,7 @@ fn row(overrides: &Value) -> TaskRow {
         overrides: codec::from_value(overrides).unwrap(),
         enable_execute_command: false,
         credentials_id: "c".repeat(32),
+        execution_credentials_id: "e".repeat(32),
         tags: Default::default(),
         demand: estiva_planning::placement::Resources::default(),
         network_interface: None,
@@ -46,10 +50,26 @@ fn row(overrides: &Value) -> TaskRow {
     }
 }
 
+/// A node with Estiva's own agent.
+fn own_node() -> Node {
+    Node { own: true, logs_as_execution_role: false, endpoint: "http://10.0.0.1:4566".to_owned() }
+}
+
 /// The task as it is sent.
 fn sent(row: &TaskRow, definition: &Value) -> Value {
+    sent_to(&own_node(), row, definition)
+}
+
+/// The task as it is sent to this node, with every role's credentials.
+fn sent_to(node: &Node, row: &TaskRow, definition: &Value) -> Value {
     let definition: api::TaskDefinition = codec::from_value(definition).unwrap();
-    serde_json::to_value(of_definition(row, &definition, row.desired_status, "non-blocking", &|_| None)).unwrap()
+    let context = Context { node, log_mode: "non-blocking", issue: &credentials };
+    serde_json::to_value(of_definition(row, &definition, row.desired_status, &context)).unwrap()
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as the issuer of credentials, who may give none")]
+fn credentials(id: &str, role: &str) -> Option<Credentials> {
+    Some(Credentials { credentials_id: id.to_owned(), role_arn: role.to_owned(), ..Credentials::default() })
 }
 
 /// The one container of a task whose definition has this one, with its Docker texts as JSON.
@@ -319,28 +339,23 @@ fn the_texts_are_read_back_as_they_were_meant() {
 
 #[test]
 fn the_account_decides_on_the_log_mode_that_nobody_names() {
-    let container = |driver: &str| api::ContainerDefinition {
-        log_configuration: Some(api::LogConfiguration {
-            log_driver: api::LogDriver::parse(driver).unwrap(),
-            ..api::LogConfiguration::default()
-        }),
-        ..api::ContainerDefinition::default()
-    };
+    let node = own_node();
+    let context = Context { node: &node, log_mode: "blocking", issue: &credentials };
+    let row = row(&json!({}));
     let mode = |driver: &str| {
-        super::docker::log_config(&container(driver).log_configuration.unwrap(), "blocking").config.remove("mode")
+        let log_driver = api::LogDriver::parse(driver).unwrap();
+        let log = api::LogConfiguration { log_driver, ..api::LogConfiguration::default() };
+        super::log::config(&row, "app", &log, &context).config.remove("mode")
     };
     assert_eq!((mode("awslogs").as_deref(), mode("json-file")), (Some("blocking"), None));
+    assert_eq!(mode("awsfirelens").as_deref(), Some("blocking"));
 }
 
 #[test]
 fn a_role_comes_with_credentials_and_an_override_comes_first() {
-    use estiva_agent_protocol::task::Credentials;
-
     let role = |overrides: &Value, definition: &Value| {
-        let definition: api::TaskDefinition = codec::from_value(definition).unwrap();
-        let issue = |role: &str| Some(Credentials { role_arn: role.to_owned(), ..Credentials::default() });
-        let row = row(overrides);
-        of_definition(&row, &definition, row.desired_status, "blocking", &issue).role_credentials.map(|it| it.role_arn)
+        let sent = sent(&row(overrides), definition);
+        sent["roleCredentials"]["roleArn"].as_str().map(str::to_owned)
     };
     let with_role = json!({ "taskRoleArn": "arn:aws:iam::000000000000:role/web", "containerDefinitions": [] });
     let without = json!({ "containerDefinitions": [] });

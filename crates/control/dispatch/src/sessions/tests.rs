@@ -56,6 +56,31 @@ async fn the_end_of_a_former_session_leaves_the_current_one() {
     assert!(!sessions.has("i"));
 }
 
+/// A store that comes from a backup has fewer changes than its nodes have heard of.
+#[tokio::test]
+async fn generations_go_on_above_those_of_a_store_that_was_lost() {
+    use estiva_ecs::container_instance::table::ConnectionRow;
+    use estiva_model::{Ambient, Timestamp};
+
+    let at = |millis: i64| {
+        let store = Store::open(Memory::new(), estiva_ecs::tables(Schema::new(1))).unwrap();
+        let feeds = Feeds { ambient: Ambient::simulated(move || Timestamp(millis), 1), ..Feeds::none() };
+        Sessions::new(store, feeds, SESSIONS_MAX)
+    };
+    let lost = at(1_796_077_641_000);
+    for number in 0..100 {
+        let row = ConnectionRow { instance: number.to_string(), connected: false, changed_at: Timestamp(0) };
+        let put = lost.store.update(|tx| {
+            tx.put(row.clone());
+            Ok::<_, std::convert::Infallible>(())
+        });
+        put.await.unwrap();
+    }
+    let heard = lost.next_generation();
+    // Restored a moment later: no generation of the former life is given out again.
+    assert!(at(1_796_077_642_000).next_generation() > heard);
+}
+
 #[test]
 fn generations_only_grow() {
     let sessions = sessions();

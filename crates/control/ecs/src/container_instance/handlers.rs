@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use estiva_api_ecs::Error;
 use estiva_api_ecs::types as api;
+use estiva_model::Principal;
 use estiva_planning::lifecycle::TaskStatus;
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot};
@@ -121,12 +122,19 @@ pub(crate) async fn update_state(
         "DRAINING" => ContainerInstanceStatus::Draining,
         other => return Err(invalid(format!("status: container instances cannot be set to {other}"))),
     };
+    // A node that is about to go, as EC2 announces it to Spot instances, drains itself. The rest is its owner's.
+    if caller.principal != Principal::Root && status != ContainerInstanceStatus::Draining {
+        let message =
+            format!("User: {} is not authorized to set container instances to {}", caller.arn(), input.status);
+        return Err(Error::access_denied_exception(message));
+    }
     let update = service.store.update(|tx| {
         let cluster = cluster::active(tx, &scope, input.cluster.as_deref())?;
         let (mut rows, mut failures) = (Vec::new(), Vec::new());
         for reference in &input.container_instances {
             match find(tx, &scope, &cluster.name, reference)? {
                 Some(row) if row.status != ContainerInstanceStatus::Inactive => {
+                    authorise(&caller, &row)?;
                     let mut row = (*row).clone();
                     row.status = status;
                     rows.push(tx.put(row));

@@ -1,6 +1,7 @@
 //! Container instances: the nodes that tasks are placed on.
 
 pub mod handlers;
+mod identity;
 pub(crate) mod loss;
 mod oblivion;
 mod poll_endpoint;
@@ -11,6 +12,7 @@ mod selection;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod version;
 mod view;
 
 pub(crate) use oblivion::forget_inactive;

@@ -11,6 +11,7 @@ use estiva_planning::placement::Resources;
 use estiva_schema::Request;
 use estiva_store::{Snapshot, Tx};
 
+use super::identity::Identity;
 use super::reference::{authorise, find};
 use super::table::{
     BY_CLUSTER_STATUS, BY_REGISTRATION_TOKEN, ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus, GPUS,
@@ -27,15 +28,13 @@ use crate::task::table::{BY_CONTAINER_INSTANCE, TaskRow, TaskStatusRow};
 /// The most attributes that an agent brings.
 const ATTRIBUTES_MAX: usize = 200;
 /// Characters of an attribute's name, and of its value: what PutAttributes allows an owner.
-const ATTRIBUTE_CHARS_MAX: usize = 128;
+pub(super) const ATTRIBUTE_CHARS_MAX: usize = 128;
 /// Kinds of resources that an agent names: those that ECS knows, and room for more.
 const RESOURCES_MAX: usize = 20;
 /// Ports that an agent keeps from tasks, of each protocol.
 const RESERVED_PORTS_MAX: usize = 100;
 /// Characters of the texts in versionInfo.
-const VERSION_CHARS_MAX: usize = 255;
-/// Characters of an instance's id.
-const ID_CHARS_MAX: usize = 64;
+pub(super) const VERSION_CHARS_MAX: usize = 255;
 /// Characters of the token of a first registration.
 const TOKEN_CHARS_MAX: usize = 64;
 /// Container instances of a cluster, as ECS limits them.
@@ -100,10 +99,18 @@ impl Offer {
             return Err(invalid(format!("clientToken: at most {TOKEN_CHARS_MAX} characters are allowed")));
         }
         let attribute = |it: api::Attribute| InstanceAttribute { name: it.name, value: it.value };
+        let mut attributes: Vec<_> = attributes.into_iter().map(attribute).collect();
+        let identity = input.instance_identity_document.as_deref().map(Identity::of).unwrap_or_default();
+        // What the agent says itself comes first: an agent whose attributes do not come back as they were refuses to run.
+        for attribute in identity.attributes {
+            if !attributes.iter().any(|it| it.name == attribute.name) {
+                attributes.push(attribute);
+            }
+        }
         Ok(Self {
             registered: total(&resources)?,
-            attributes: attributes.into_iter().map(attribute).collect(),
-            ec2_instance_id: input.instance_identity_document.as_deref().and_then(instance_id),
+            attributes,
+            ec2_instance_id: identity.instance_id,
             version_info: input.version_info.clone(),
             tags: Tags::from_request(input.tags.clone())?,
             token,
@@ -190,7 +197,10 @@ fn again(
     attributes.extend(kept);
     row.attributes = attributes;
     row.registered = offer.registered.clone();
-    row.version_info.clone_from(&offer.version_info);
+    // AWS's agent brings none: it says what it is when it connects.
+    if offer.version_info.is_some() {
+        row.version_info.clone_from(&offer.version_info);
+    }
     if is_connected(view, known) && !is_same_node(known, &row) {
         // An agent that was replaced a moment ago is let in once its predecessor's session is known to be over.
         let message = "The container instance has a session with an agent that offers something else. Try again later.";
@@ -294,13 +304,4 @@ fn total(resources: &[api::Resource]) -> Result<Resources, Error> {
         gpus: i64::try_from(gpus).unwrap_or(i64::MAX),
         task_slots: named(TASK_SLOTS).map(|_| integer(TASK_SLOTS)).transpose()?,
     })
-}
-
-/// EC2's instance identity document names the instance.
-fn instance_id(document: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_str(document).ok()?;
-    let legal = |id: &&str| {
-        (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    document.get("instanceId")?.as_str().filter(legal).map(str::to_owned)
 }

@@ -86,6 +86,9 @@ pub const BY_INACTIVE: &str = "inactive";
 /// The instances that also serve as Fargate capacity of their scope.
 pub const BY_FARGATE: &str = "fargate";
 
+/// Estiva's own agent registers it. AWS's agent has none of what Estiva adds to the node protocol: programs in containers, images
+/// pulled ahead, an endpoint for SDKs, measurements of an interval.
+pub const OWN_AGENT_ATTRIBUTE: &str = "estiva.agent";
 /// With this attribute an agent offers its node to tasks of launch type FARGATE, of any cluster.
 pub const FARGATE_ATTRIBUTE: &str = "estiva.capability.fargate";
 /// Marks a node that is the owner's own machine: tasks of launch type EXTERNAL go there and no others.
@@ -142,6 +145,11 @@ impl ContainerInstanceRow {
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let attribute = self.attributes.iter().find(|attribute| attribute.name == name)?;
         Some(attribute.value.as_deref().unwrap_or(""))
+    }
+
+    /// Whether the node runs Estiva's own agent. One that registered with an earlier version shows it by its addresses.
+    pub fn has_own_agent(&self) -> bool {
+        [OWN_AGENT_ATTRIBUTE, ENI_RANGE_ATTRIBUTE].into_iter().any(|name| self.attribute(name).is_some())
     }
 
     /// Where it stands.

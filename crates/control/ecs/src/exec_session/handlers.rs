@@ -11,8 +11,8 @@ use estiva_store::{Row, Snapshot};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::hash;
 use super::table::ExecSessionRow;
+use super::{hash, is_possible};
 use crate::EcsService;
 use crate::cluster::{self, table::ClusterRow};
 use crate::container_instance::table::ConnectionRow;
@@ -94,7 +94,7 @@ fn target(view: &Snapshot, task: &TaskRow, name: Option<&str>) -> Result<(usize,
     if !running || task.desired_status == DesiredStatus::Stopped {
         return Err(invalid("The specified task is not running."));
     }
-    if !task.enable_execute_command {
+    if !task.enable_execute_command || !is_possible(view, task) {
         return Err(invalid(
             "The execute command failed because execute command was not enabled when the task was run or the execute \
              command agent isn\u{2019}t running. Wait and try again or run a new task with execute command enabled and try again.",

@@ -18,7 +18,9 @@ use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 use sha2::{Digest, Sha256};
 
 use crate::EcsService;
+use crate::container_instance::table::ContainerInstanceRow;
 use crate::error;
+use crate::task::table::TaskRow;
 use table::ExecSessionRow;
 
 /// How long a token opens its session.
@@ -27,6 +29,16 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// Whether there is such a session.
 pub fn exists(view: &Snapshot, id: &str) -> bool {
     view.get::<ExecSessionRow>(id).is_some()
+}
+
+/// Why ExecuteCommand cannot run anything in the containers of some nodes.
+pub(crate) const IMPOSSIBLE: &str = "The node's agent cannot run commands in containers.";
+
+/// Whether the task's node can run programs in its containers: AWS's agent does it by Systems Manager's agent alone. Of a node that
+/// is forgotten it is not known.
+pub(crate) fn is_possible(view: &Snapshot, task: &TaskRow) -> bool {
+    let node = view.get::<ContainerInstanceRow>(&task.container_instance_key());
+    node.is_none_or(|node| node.has_own_agent())
 }
 
 /// The session that the token opens at the time `now`, unless it was opened before; from now on it is.

@@ -5,16 +5,19 @@ pub mod table;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use estiva_api_ecs::Error as EcsError;
 use estiva_api_estiva::Error;
 use estiva_api_estiva::types as api;
-use estiva_model::hex_id;
+use estiva_model::{Timestamp, hex_id};
 use estiva_schema::Request;
 use estiva_store::{Row, Snapshot, Store, StoreError, UpdateError};
 
 use crate::EcsService;
 use crate::cluster;
 use crate::container_instance::table::{ConnectionRow, ContainerInstanceRow, ContainerInstanceStatus};
+use crate::error;
 use crate::scope::Scope;
 use crate::task::history::translated;
 use table::{ImagePullRow, ImagePullStatus};
@@ -23,6 +26,8 @@ use table::{ImagePullRow, ImagePullStatus};
 const IMAGE_BYTES_MAX: usize = 512;
 /// Pulls that ended are kept for so long, in milliseconds.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
+/// How long a node may say nothing of a pull: ten gigabytes take that long at 45 Mbit/s.
+const PENDING_MAX: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) async fn start(
     service: &EcsService,
@@ -55,7 +60,9 @@ pub(crate) async fn start(
         }
         for instance in instances {
             let connected = tx.get::<ConnectionRow>(&instance.key()).is_some_and(|connection| connection.connected);
-            let status = if connected {
+            let status = if !instance.has_own_agent() {
+                ImagePullStatus::Failed("the node's agent cannot pull ahead".to_owned())
+            } else if connected {
                 ImagePullStatus::Pending
             } else {
                 ImagePullStatus::Failed("the node is not connected".to_owned())
@@ -116,6 +123,29 @@ fn node(row: &ImagePullRow) -> api::NodePull {
 pub fn is_pending(view: &Snapshot, instance: &ContainerInstanceRow, id: &str) -> bool {
     let row = view.get::<ImagePullRow>(&table::key(&instance.scope, id, &instance.key()));
     row.is_some_and(|row| row.status == ImagePullStatus::Pending)
+}
+
+/// Ends the pulls of which their nodes have said nothing for too long at the time `now`: whoever waits for them must not wait for
+/// ever.
+pub(crate) async fn give_up(service: &EcsService, now: Timestamp) -> Result<(), EcsError> {
+    let is_due =
+        |row: &ImagePullRow| row.status == ImagePullStatus::Pending && now.since(row.created_at) >= PENDING_MAX;
+    let due: Vec<_> =
+        service.store.view().scan::<ImagePullRow>("").filter(|row| is_due(row)).map(|row| row.key()).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let update = service.store.update(|tx| {
+        for key in &due {
+            // Its node may have answered in the last moment.
+            if let Some(row) = tx.get::<ImagePullRow>(key).filter(|row| is_due(row)) {
+                let status = ImagePullStatus::Failed("the node has not answered for half an hour".to_owned());
+                tx.put(ImagePullRow { status, ..(*row).clone() });
+            }
+        }
+        Ok::<_, EcsError>(())
+    });
+    update.await.map_err(error::update)
 }
 
 /// Takes a node's word on what became of a pull.

@@ -14,6 +14,7 @@ use crate::EcsService;
 use crate::cluster;
 use crate::container_instance::table::ConnectionRow;
 use crate::error::invalid;
+use crate::exec_session;
 use crate::failure::missing;
 use crate::scope::Scope;
 use crate::task_definition::table::{self as task_definition, TaskDefinitionRow};
@@ -68,7 +69,7 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
     let show = |(place, of_container): (usize, &ContainerState)| {
         let wanted = state.filter(|_| row.enable_execute_command);
         let started_at = wanted.and_then(|state| running_since(state, &of_container.name));
-        container(row, definition, place, of_container, started_at)
+        container(view, row, definition, place, of_container, started_at)
     };
     let architecture = api::Attribute {
         name: "ecs.cpu-architecture".to_owned(),
@@ -78,7 +79,9 @@ pub(super) fn to_api(view: &Snapshot, row: &TaskRow, with_tags: bool) -> api::Ta
     let sizes = row.sizes(definition);
     let storage = ephemeral_storage(row, definition, fargate);
     let pull_started_at = state.and_then(|state| state.pull_started_at);
-    let connection = connection(view, row, last_status, pull_started_at);
+    // AWS's agent says when it pulls only if it does.
+    let taken_at = pull_started_at.or(state.and_then(|state| state.started_at));
+    let connection = connection(view, row, last_status, taken_at);
     api::Task {
         attachments: Some(row.network_interface.iter().map(|it| attachment(it, last_status)).collect()),
         attributes: Some(vec![architecture]),
@@ -162,6 +165,7 @@ fn running_since(state: &TaskState, container: &str) -> Option<Timestamp> {
 }
 
 fn container(
+    view: &Snapshot,
     row: &TaskRow,
     definition: Option<&api::TaskDefinition>,
     place: usize,
@@ -200,7 +204,7 @@ fn container(
         network_bindings: Some(state.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(row.network_interface.iter().map(interface).collect()),
         health_status: health(state.health),
-        managed_agents: row.enable_execute_command.then(|| vec![execute_command_agent(state, started_at)]),
+        managed_agents: row.enable_execute_command.then(|| vec![execute_command_agent(view, row, state, started_at)]),
         cpu: Some(size(|it| it.cpu, |it| it.cpu).unwrap_or(0).to_string()),
         memory: text(size(|it| it.memory, |it| it.memory)),
         memory_reservation: text(size(|it| it.memory_reservation, |it| it.memory_reservation)),
@@ -208,14 +212,21 @@ fn container(
     }
 }
 
-/// There is no agent in the container: its node's shim runs what ExecuteCommand asks for, as soon as the container runs.
-fn execute_command_agent(state: &ContainerState, started_at: Option<Timestamp>) -> api::ManagedAgent {
-    api::ManagedAgent {
-        last_started_at: started_at,
-        name: Some(api::ManagedAgentName::ExecuteCommandAgent),
-        last_status: Some(state.last_status.as_str().to_owned()),
-        ..api::ManagedAgent::default()
+/// There is no agent in the container: its node's shim runs what ExecuteCommand asks for, as soon as the container runs. A node
+/// with AWS's agent has no such shim.
+fn execute_command_agent(
+    view: &Snapshot,
+    row: &TaskRow,
+    state: &ContainerState,
+    started_at: Option<Timestamp>,
+) -> api::ManagedAgent {
+    let name = Some(api::ManagedAgentName::ExecuteCommandAgent);
+    if !exec_session::is_possible(view, row) {
+        let (last_status, reason) = (Some("STOPPED".to_owned()), Some(exec_session::IMPOSSIBLE.to_owned()));
+        return api::ManagedAgent { name, last_status, reason, ..api::ManagedAgent::default() };
     }
+    let last_status = Some(state.last_status.as_str().to_owned());
+    api::ManagedAgent { name, last_status, last_started_at: started_at, ..api::ManagedAgent::default() }
 }
 
 fn health(health: HealthStatus) -> Option<api::HealthStatus> {

@@ -183,6 +183,11 @@ impl Launch {
         self.definition.definition.placement_constraints.as_deref()
     }
 
+    fn execution_role(&self) -> Option<&str> {
+        let overridden = self.overrides.execution_role_arn.as_deref();
+        overridden.or(self.definition.definition.execution_role_arn.as_deref()).filter(|role| !role.is_empty())
+    }
+
     /// Whether the tasks go to Fargate capacity.
     pub fn is_fargate(&self) -> bool {
         self.capacity == api::LaunchType::Fargate
@@ -205,8 +210,17 @@ impl Launch {
         self.is_fargate() || is_external == (self.capacity == api::LaunchType::External)
     }
 
-    /// Whether the instance lacks an attribute that the task definition needs.
+    /// Whether ExecuteCommand is to be allowed in the tasks.
+    pub fn enables_execute_command(&self) -> bool {
+        self.enable_execute_command
+    }
+
+    /// Whether the instance lacks an attribute that the tasks need: those of the task definition, and Estiva's own agent to run
+    /// commands in containers.
     pub fn lacks_attribute(&self, instance: &ContainerInstanceRow) -> bool {
+        if self.enable_execute_command && !instance.has_own_agent() {
+            return true;
+        }
         let required = self.definition.definition.requires_attributes.iter().flatten();
         required.into_iter().any(|needed| {
             let found = instance.attribute(&needed.name);
@@ -236,6 +250,7 @@ impl Launch {
             overrides: self.overrides.clone(),
             enable_execute_command: self.enable_execute_command,
             credentials_id: hex_id(&mut rng, 32),
+            execution_credentials_id: self.execution_role().map(|_| hex_id(&mut rng, 32)).unwrap_or_default(),
             tags: self.tags.clone(),
             demand: self.demand.clone(),
             network_interface: None,

@@ -21,8 +21,13 @@ pub(super) fn task_status(text: &str) -> Result<TaskStatus, Error> {
     TaskStatus::parse(text).ok_or_else(|| invalid(format!("status: '{text}' is no status of a task")))
 }
 
-/// The reason, cut to the length that is kept.
-pub(super) fn reason(text: String) -> String {
+/// The reason, cut to the length that is kept. AWS's agent says "" where it has none.
+pub(super) fn reason(text: Option<String>) -> Option<String> {
+    said(text).map(cut_reason)
+}
+
+/// A reason, cut to the length that is kept.
+pub(super) fn cut_reason(text: String) -> String {
     cut(text, REASON_CHARS_MAX)
 }
 
@@ -45,15 +50,15 @@ fn container(change: api::ContainerStateChange) -> Result<ContainerReport, Error
         "STOPPED" => ContainerStatus::Stopped,
         _ => ContainerStatus::Pending,
     };
-    let id = |text: String| cut(text, ID_CHARS_MAX);
+    let id = |text: Option<String>| said(text).map(|text| cut(text, ID_CHARS_MAX));
     let bindings = change.network_bindings.unwrap_or_default().into_iter().take(BINDINGS_MAX);
     Ok(ContainerReport {
         name: change.container_name.ok_or_else(|| invalid("containerName: must not be empty"))?,
         status: change.status.as_deref().map(status),
         exit_code: change.exit_code,
-        reason: change.reason.map(reason),
-        runtime_id: change.runtime_id.map(id),
-        image_digest: change.image_digest.map(id),
+        reason: reason(change.reason),
+        runtime_id: id(change.runtime_id),
+        image_digest: id(change.image_digest),
         network_bindings: bindings.filter_map(binding).collect(),
         health: None,
     })
@@ -66,6 +71,11 @@ fn binding(binding: api::NetworkBinding) -> Option<NetworkBinding> {
         host_port: u16::try_from(binding.host_port?).ok()?,
         protocol: binding.protocol.map_or("tcp", |protocol| protocol.as_str()).to_owned(),
     })
+}
+
+/// A text that says something.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 fn cut(mut text: String, chars_max: usize) -> String {

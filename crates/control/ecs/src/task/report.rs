@@ -62,7 +62,7 @@ pub(crate) async fn submit_task(
     let attached = attached(&Scope::of(&caller), &input.attachments.unwrap_or_default())?;
     let told = Told {
         report,
-        reason: input.reason.map(node_report::reason),
+        reason: node_report::reason(input.reason),
         attached,
         at: service.ambient.now(),
         healthy_after: service.options.healthy_after,
@@ -145,7 +145,7 @@ fn attached(scope: &Scope, changes: &[api::AttachmentStateChange]) -> Result<Vec
 /// # Errors
 /// The change could not be made durable.
 pub async fn note_refusal(store: &Store, tasks: Vec<String>, reason: &str, at: Timestamp) -> Result<(), StoreError> {
-    let reason = node_report::reason(reason.to_owned());
+    let reason = node_report::cut_reason(reason.to_owned());
     let update = store.update(|tx| {
         for key in &tasks {
             let Some(task) = tx.get::<TaskRow>(key) else { continue };

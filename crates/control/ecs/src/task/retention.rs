@@ -13,6 +13,7 @@ use crate::EcsService;
 use crate::container_instance;
 use crate::error;
 use crate::exec_session;
+use crate::image_pull;
 use crate::service;
 use crate::task_definition::table::{TaskDefinitionRow, TaskDefinitionStatus, revision_key};
 
@@ -45,7 +46,9 @@ pub(crate) async fn forget_due(ecs: &EcsService, from: i64, now: i64) -> Result<
     let before = Timestamp(until.saturating_mul(60_000));
     service::forget_inactive(ecs, before).await?;
     container_instance::forget_inactive(ecs, before).await?;
-    exec_session::forget_unopened(ecs, Timestamp(now.saturating_mul(60_000))).await?;
+    let now = Timestamp(now.saturating_mul(60_000));
+    exec_session::forget_unopened(ecs, now).await?;
+    image_pull::give_up(ecs, now).await?;
     Ok(from.max(until))
 }
 

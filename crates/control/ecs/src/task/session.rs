@@ -34,24 +34,34 @@ impl SessionTasks for TasksOfSessions {
         let Principal::AssumedRole { role, session } = &caller.principal else { return None };
         let view = self.store.view();
         let row = find(&view, &Scope::of(caller), session)?;
-        if status_of(&view, &row) == Some(TaskStatus::Stopped) || role_of(&view, &row)?.rsplit('/').next() != Some(role)
-        {
+        let definition = &definition_of(&view, &row)?.definition;
+        // AWS's agent has the containers' lines sent out as the execution role.
+        let mut roles = task_role(&row, definition).into_iter().chain(execution_role(&row, definition));
+        let is_own = roles.any(|arn| arn.rsplit('/').next() == Some(role));
+        if !is_own || status_of(&view, &row) == Some(TaskStatus::Stopped) {
             return None;
         }
-        let definition = definition_of(&view, &row);
         Some(SessionTask {
             task: row.arn(),
             definition: task_definition::arn(&row.scope, &row.family, row.revision),
-            log_groups: definition.iter().flat_map(|it| log_groups(&row.scope, &it.definition)).collect(),
+            log_groups: log_groups(&row.scope, definition),
             id: row.id.clone(),
         })
     }
 }
 
-/// The ARN of the role that a task has: that of its overrides, or of its definition.
-pub fn role_of(view: &Snapshot, row: &TaskRow) -> Option<String> {
-    let of_definition = || definition_of(view, row)?.definition.task_role_arn.clone();
-    row.overrides.task_role_arn.clone().or_else(of_definition).filter(|role| !role.is_empty())
+/// The ARN of the role that a task has: that of its overrides, or of its definition. An empty one is none.
+pub fn task_role<'a>(row: &'a TaskRow, definition: &'a api::TaskDefinition) -> Option<&'a str> {
+    of_overrides(row.overrides.task_role_arn.as_deref(), definition.task_role_arn.as_deref())
+}
+
+/// The ARN of the role as which things are done for a task, from where [`task_role`] has it.
+pub fn execution_role<'a>(row: &'a TaskRow, definition: &'a api::TaskDefinition) -> Option<&'a str> {
+    of_overrides(row.overrides.execution_role_arn.as_deref(), definition.execution_role_arn.as_deref())
+}
+
+fn of_overrides<'a>(overridden: Option<&'a str>, defined: Option<&'a str>) -> Option<&'a str> {
+    overridden.or(defined).filter(|role| !role.is_empty())
 }
 
 /// A session's name is its task's id, and does not say the cluster. A role's calls are few, and so are clusters: an index of

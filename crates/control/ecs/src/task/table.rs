@@ -55,6 +55,9 @@ pub struct TaskRow {
     /// Names the credentials of the task's role on its node: 32 hexadecimal digits that nobody else knows.
     #[serde(default)]
     pub credentials_id: String,
+    /// The same for its execution role, empty if it has none. Its containers know the other id, and must not learn this one.
+    #[serde(default)]
+    pub execution_credentials_id: String,
     /// The owner's labels.
     pub tags: Tags,
     /// What the task takes of its container instance.

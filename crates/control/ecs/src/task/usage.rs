@@ -1,10 +1,12 @@
 //! What tasks use of their nodes, as the nodes measure it: the newest minutes, in memory. ListTaskUsage of Estiva's own API shows
 //! the last of it.
 
+mod counters;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use estiva_agent_protocol::tcs::{ContainerMetric, PublishMetrics, StatsSet, TASKS_MAX};
+use estiva_agent_protocol::tcs::{PublishMetrics, TASKS_MAX};
 use estiva_api_estiva::Error;
 use estiva_api_estiva::types as api;
 use estiva_model::Timestamp;
@@ -16,13 +18,12 @@ use crate::EcsService;
 use crate::cluster;
 use crate::container_instance::table::ContainerInstanceRow;
 use crate::scope::Scope;
+use counters::Counters;
 
 /// Measurements kept of a task: nodes publish every 20 s, so these are five minutes.
 const SAMPLES_MAX: usize = 15;
 /// A task whose node has been silent for so long, in milliseconds, is forgotten.
 const SILENCE_MAX_MS: i64 = 120_000;
-/// Seconds that a node's measurements span.
-const INTERVAL_SECONDS: f64 = 20.0;
 /// Tasks in one answer.
 const PAGE_MAX: usize = 1000;
 /// Containers of a task definition, and a few that a node may add.
@@ -45,13 +46,15 @@ struct Measured {
     family: String,
     revision: i32,
     samples: VecDeque<Sample>,
+    /// Of a node with AWS's agent.
+    counters: Counters,
 }
 
 /// What one publication says of one task.
 #[derive(Debug, Clone)]
 struct Sample {
     at: Timestamp,
-    containers: Vec<ContainerMetric>,
+    containers: Vec<api::ContainerUsage>,
 }
 
 impl Usages {
@@ -70,7 +73,14 @@ impl Usages {
                 family: task.family.clone(),
                 revision: i32::try_from(task.revision).unwrap_or(i32::MAX),
                 samples: VecDeque::new(),
+                counters: Counters::default(),
             });
+            let own = instance.has_own_agent();
+            let counters = &mut measured.counters;
+            let usage = |metric: &_| {
+                if own { counters::of_own_agent(metric) } else { counters.of_awss_agent(metric, now) }
+            };
+            let containers = containers.iter().map(usage).collect();
             measured.samples.truncate(SAMPLES_MAX - 1);
             measured.samples.push_front(Sample { at: now, containers });
         }
@@ -104,33 +114,9 @@ impl Measured {
             family: Some(self.family.clone()),
             revision: Some(self.revision),
             at: sample.at,
-            containers: Some(sample.containers.iter().map(usage).collect()),
+            containers: Some(sample.containers.clone()),
         })
     }
-}
-
-fn usage(metric: &ContainerMetric) -> api::ContainerUsage {
-    let network = metric.network_stats_set;
-    let storage = metric.storage_stats_set;
-    api::ContainerUsage {
-        name: metric.container_name.clone(),
-        cpu_percent: average(metric.cpu_stats_set),
-        memory_mi_b: average(metric.memory_stats_set),
-        network_received_bytes_per_second: network.and_then(|it| rate(it.rx_bytes)),
-        network_sent_bytes_per_second: network.and_then(|it| rate(it.tx_bytes)),
-        storage_read_bytes_per_second: storage.and_then(|it| rate(it.read_size_bytes)),
-        storage_written_bytes_per_second: storage.and_then(|it| rate(it.write_size_bytes)),
-        restart_count: metric.restart_stats_set.map(|it| it.restart_count),
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "samples of 20 s are few")]
-fn average(set: StatsSet) -> Option<f64> {
-    (set.sample_count > 0).then(|| set.sum / set.sample_count as f64).filter(|value| value.is_finite())
-}
-
-fn rate(set: StatsSet) -> Option<f64> {
-    (set.sample_count > 0).then(|| set.sum / INTERVAL_SECONDS).filter(|value| value.is_finite())
 }
 
 pub(crate) fn list(

@@ -59,7 +59,8 @@ impl Destination {
         let option = |name: &str| config.config.get(name).filter(|value| !value.is_empty());
         let group =
             option("awslogs-group").ok_or_else(|| LogSetupError::Option("awslogs-group is missing".to_owned()))?;
-        // With a prefix ECS names the stream, without one Docker does: after the container.
+        // Without a name Docker gives the stream one: the container's. A prefix comes with tasks that a control plane of an
+        // earlier version sent; today it names the stream itself.
         let stream = match option("awslogs-stream-prefix") {
             Some(prefix) => format!("{prefix}/{}/{task_id}", container.name),
             None => option("awslogs-stream").map_or_else(|| runtime_id.to_owned(), Clone::clone),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use estiva_agent_protocol::tcs::{
-    ContainerHealth, ContainerMetric, NetworkStatsSet, RestartStatsSet, StatsSet, StorageStatsSet, TaskHealth,
+    ContainerHealth, ContainerMetric, NetworkStatsSet, RestartStatsSet, Seconds, StatsSet, StorageStatsSet, TaskHealth,
     TaskMetric,
 };
 use estiva_planning::lifecycle::ContainerStatus;
@@ -79,7 +79,7 @@ fn metric(
     });
     let network_stats_set = before.and_then(|before| before.network).zip(now.network).map(|(before, now)| {
         let (rx_bytes, tx_bytes) = (grown(now.rx_bytes, before.rx_bytes), grown(now.tx_bytes, before.tx_bytes));
-        NetworkStatsSet { rx_bytes, tx_bytes }
+        NetworkStatsSet { rx_bytes, tx_bytes, ..NetworkStatsSet::default() }
     });
     let storage_stats_set = before.map(|before| StorageStatsSet {
         read_size_bytes: grown(now.usage.read_bytes, before.usage.read_bytes),
@@ -121,6 +121,6 @@ fn of_container(known: &KnownContainer) -> ContainerHealth {
     ContainerHealth {
         container_name: known.name.clone(),
         health_status: known.health.as_str().to_owned(),
-        status_since: known.health_since.map_or(0, estiva_model::Timestamp::as_millis),
+        status_since: Seconds::of_millis(known.health_since.map_or(0, estiva_model::Timestamp::as_millis)),
     }
 }

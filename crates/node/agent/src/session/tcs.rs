@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use estiva_agent_protocol::tcs::{
     AgentMessage, InstanceStatus, InstanceStatusMetadata, Metadata, PublishHealth, PublishInstanceStatus,
-    PublishMetrics, ServerMessage, TASKS_MAX, TaskMetric,
+    PublishMetrics, Seconds, ServerMessage, TASKS_MAX, TaskMetric,
 };
 use estiva_model::{Timestamp, hex_id};
 use tokio::time::{MissedTickBehavior, interval};
@@ -82,7 +82,7 @@ fn metrics(registration: &Registration, tasks: &[TaskMetric], idle: bool) -> Vec
     let message = |(number, task_metrics)| {
         AgentMessage::PublishMetrics(PublishMetrics {
             metadata: metadata(registration, idle, number == last),
-            timestamp: Timestamp::now().as_millis(),
+            timestamp: now(),
             task_metrics,
         })
     };
@@ -100,12 +100,16 @@ async fn publish_health(
     for (number, page) in pages.enumerate() {
         let message = AgentMessage::PublishHealth(PublishHealth {
             metadata: metadata(registration, false, number == last),
-            timestamp: Timestamp::now().as_millis(),
+            timestamp: now(),
             tasks: page.to_vec(),
         });
         connection.send(message.encode()).await?;
     }
     Ok(())
+}
+
+fn now() -> Seconds {
+    Seconds::of_millis(Timestamp::now().as_millis())
 }
 
 fn metadata(registration: &Registration, idle: bool, fin: bool) -> Metadata {
@@ -122,8 +126,8 @@ fn instance_status(registration: &Registration, since: Timestamp) -> AgentMessag
     let status = InstanceStatus {
         kind: "ContainerRuntime".to_owned(),
         status: "OK".to_owned(),
-        last_updated: Timestamp::now().as_millis(),
-        last_status_change: since.as_millis(),
+        last_updated: now(),
+        last_status_change: Seconds::of_millis(since.as_millis()),
     };
     AgentMessage::PublishInstanceStatus(PublishInstanceStatus {
         metadata: InstanceStatusMetadata {
@@ -132,6 +136,6 @@ fn instance_status(registration: &Registration, since: Timestamp) -> AgentMessag
             request_id: hex_id(&mut rand::rng(), 32),
         },
         statuses: vec![status],
-        timestamp: Timestamp::now().as_millis(),
+        timestamp: now(),
     })
 }

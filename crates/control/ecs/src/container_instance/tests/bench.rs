@@ -80,7 +80,7 @@ operations! {
     create_service update_service delete_service describe_services list_services
     describe_service_deployments list_service_deployments stop_service_deployment continue_service_deployment
     describe_service_revisions create_task_set update_task_set delete_task_set describe_task_sets
-    update_service_primary_task_set
+    update_service_primary_task_set execute_command
 }
 
 /// The same calls, by the account's owner.

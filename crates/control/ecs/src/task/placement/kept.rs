@@ -54,8 +54,9 @@ struct Kind {
     scope: Scope,
     cluster: String,
     capacity: api::LaunchType,
-    /// Which attributes an instance has to have.
+    /// Which attributes an instance has to have, with the next.
     definition: (String, u32),
+    execute_command: bool,
     group: String,
     demand: Demand,
     constraints: Constraints,
@@ -70,6 +71,7 @@ impl Kind {
             cluster: launch.cluster.clone(),
             capacity: launch.capacity(),
             definition: launch.revision(),
+            execute_command: launch.enables_execute_command(),
             group: launch.group.clone(),
             demand: what.demand(),
             constraints: what.constraints.clone(),
