@@ -215,12 +215,12 @@ impl Sessions {
         Some(TelemetrySeat { sessions: Arc::clone(self), instance: instance.to_owned(), id, superseded })
     }
 
-    /// A generation larger than any before it, those of former processes included: each change of the store is worth
-    /// a thousand of them. Nor may it be below what was given out before the store was restored from a backup: AWS's agent keeps
-    /// the largest one on its disk. No backup turns the clock back.
+    /// A generation larger than any before it, those of former processes included: each change of the store is worth a thousand of
+    /// them. So is each millisecond, because AWS's agent keeps the largest one on its disk and a store that comes from a backup has
+    /// an older revision: the time since the backup outweighs what is lost unless the store changed a thousand times a second.
     pub fn next_generation(&self) -> i64 {
-        let of_store = i64::try_from(self.store.view().revision()).unwrap_or(i64::MAX).saturating_mul(1024);
-        let floor = of_store.max(self.feeds.ambient.now().as_millis());
+        let changes = i64::try_from(self.store.view().revision()).unwrap_or(i64::MAX);
+        let floor = changes.saturating_add(self.feeds.ambient.now().as_millis()).saturating_mul(1024);
         let next = |newest: i64| Some(floor.max(newest.saturating_add(1)));
         // The closure never says no.
         let newest =
