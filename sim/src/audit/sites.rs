@@ -130,7 +130,7 @@ impl Site<'_> {
     fn cost(&self, kind: api::PlacementStrategyType, field: &str, sites: &[Self]) -> i64 {
         let zone = self.row.availability_zone();
         match (kind, field) {
-            (api::PlacementStrategyType::Binpack, "cpu") => self.remaining.cpu,
+            (api::PlacementStrategyType::Binpack, "CPU") => self.remaining.cpu,
             (api::PlacementStrategyType::Binpack, _) => self.remaining.memory,
             (api::PlacementStrategyType::Spread, "instanceId") => self.group_tasks,
             (api::PlacementStrategyType::Spread, _) => {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use estiva_api_logs::types::*;
 use estiva_api_logs::{Error, Logs};
 use estiva_model::{AccountId, Caller, Principal, Region, Timestamp};
-use estiva_schema::{ApiError, Request};
+use estiva_schema::{ApiError, Request, ResourceAuthorizer};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
 use tempfile::TempDir;
@@ -41,7 +41,16 @@ fn service(backend: Memory, dir: &TempDir, now: &Arc<AtomicI64>, free_bytes_min:
     let now = Arc::clone(now);
     let clock = Arc::new(move || Timestamp(now.load(Ordering::Relaxed)));
     let options = Options { segment_bytes_max: 4096, chunk_bytes: 512, files_open_max: 8, free_bytes_min };
-    LogsService::open_with(store, dir.path().join("logs"), options, clock).unwrap()
+    LogsService::open_with(store, dir.path().join("logs"), options, clock).unwrap().with_access(Arc::new(Everyone))
+}
+
+/// Who may do what to which resource is not these tests' subject.
+struct Everyone;
+
+impl ResourceAuthorizer for Everyone {
+    fn authorize_on(&self, _: &Caller, _: &str, _: &str) -> Result<(), ApiError> {
+        Ok(())
+    }
 }
 
 fn caller(account: &str, region: &str) -> Caller {

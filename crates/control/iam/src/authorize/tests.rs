@@ -71,6 +71,7 @@ fn a_node_may_do_what_nodes_need_and_no_more() {
         "ecs:SubmitAttachmentStateChanges",
         "ecs:SubmitContainerStateChange",
         "ecs:SubmitTaskStateChange",
+        "ecs:UpdateContainerInstancesState",
         "logs:CreateLogGroup",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
