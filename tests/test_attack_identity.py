@@ -26,6 +26,7 @@ OF_NODES = {
     "ecs": {
         "CreateCluster", "DeregisterContainerInstance", "DiscoverPollEndpoint", "ListTagsForResource", "RegisterContainerInstance",
         "SubmitAttachmentStateChanges", "SubmitContainerStateChange", "SubmitTaskStateChange",
+        "UpdateContainerInstancesState",
     },
     "logs": {"CreateLogGroup", "CreateLogStream", "PutLogEvents"},
 }  # fmt: skip

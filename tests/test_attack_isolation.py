@@ -89,7 +89,13 @@ def neighbours(count, **more):
     ]
 
 
-FARGATE = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512"}
+FARGATE = {
+    "networkMode": "awsvpc",
+    "requiresCompatibilities": ["FARGATE"],
+    "cpu": "256",
+    "memory": "512",
+    "executionRoleArn": "arn:aws:iam::000000000000:role/ecsTaskExecutionRole",
+}
 ON_FARGATE = {
     "launchType": "FARGATE",
     "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-12345678"]}},
