@@ -23,7 +23,7 @@ use crate::installation::{Installation, InstallationOptions};
 use crate::nodes::{Leftover, NodeRecord, open_fleet};
 use crate::patience::patiently;
 use crate::supervisor_state::SupervisorState;
-use crate::telemetry;
+use crate::{output, telemetry};
 
 /// Stop Estiva and its tasks
 #[derive(Args)]
@@ -59,7 +59,7 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
         return Ok(());
     }
     for failure in &failures {
-        eprintln!("{failure:#}");
+        output::complain(&format!("{failure:#}"));
     }
     bail!("Estiva is down, but not everything ended in order")
 }
@@ -73,7 +73,7 @@ fn end_supervisor(here: &Installation) -> Result<Flock<File>> {
     let named = match SupervisorState::load(&here.supervisor_file()) {
         Ok(state) => state.and_then(|state| u32::try_from(state.pid).ok()),
         Err(error) => {
-            eprintln!("{error:#}; looking for the process that holds the lock");
+            output::complain(&format!("{error:#}; looking for the process that holds the lock"));
             None
         }
     };
@@ -164,7 +164,7 @@ fn stop_nodes(here: &Installation) -> Stopped {
         }
     }
     for (name, error) in broken {
-        eprintln!("{error:#}; the node's tasks are killed");
+        output::complain(&format!("{error:#}; the node's tasks are killed"));
         stopped.take(kill_tasks(here, &name));
     }
     thread::scope(|scope| {
@@ -211,7 +211,10 @@ fn end(process: &ShimProcess, name: &str) -> Result<()> {
     let begun = Instant::now();
     while process.is_alive() {
         if begun.elapsed() >= END_WAIT_MAX {
-            eprintln!("{name} (process {pid}) did not end within {} s; killing it", END_WAIT_MAX.as_secs());
+            output::complain(&format!(
+                "{name} (process {pid}) did not end within {} s; killing it",
+                END_WAIT_MAX.as_secs()
+            ));
             return kill_process(process, END_WAIT_MAX).with_context(|| format!("cannot kill {name} (process {pid})"));
         }
         thread::sleep(LOOK_AGAIN);

@@ -8,6 +8,7 @@ use estiva_store::BackendError;
 use estiva_store::backend::Sqlite;
 
 use crate::installation::InstallationOptions;
+use crate::output;
 
 /// Back up the control plane's state, and go on after a loss
 #[derive(Args)]
@@ -44,16 +45,14 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
 
 fn back_up(store: &Path, to: &Path) -> Result<()> {
     let revision = Sqlite::back_up(store, to).with_context(|| format!("cannot back up {}", store.display()))?;
-    println!("{} holds the state at revision {revision}", to.display());
-    Ok(())
+    output::line(&format!("{} holds the state at revision {revision}", to.display()))
 }
 
 fn accept_loss(store: &Path) -> Result<()> {
     match Sqlite::accept_loss(store) {
-        Ok(Some(lost)) => println!("accepted: {lost}"),
-        Ok(None) => println!("{} has lost nothing", store.display()),
+        Ok(Some(lost)) => output::line(&format!("accepted: {lost}")),
+        Ok(None) => output::line(&format!("{} has lost nothing", store.display())),
         Err(error @ BackendError::Locked { .. }) => bail!("{error}; stop Estiva first"),
-        Err(error) => return Err(error).with_context(|| format!("cannot go on with {}", store.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot go on with {}", store.display())),
     }
-    Ok(())
 }

@@ -34,6 +34,9 @@ pub struct NodeRecord {
     pub leaving: bool,
 }
 
+/// The name of a node whose file is broken, and what is wrong with it.
+pub type Broken = (String, anyhow::Error);
+
 impl NodeRecord {
     /// A new node, in a slot that none of `known` has.
     pub fn new(known: &[Self], instance_type: Option<String>, zone: Option<String>, cluster: String) -> Result<Self> {
@@ -54,8 +57,8 @@ impl NodeRecord {
         Ok(nodes)
     }
 
-    /// All that can be read, and the names of those whose files are broken, each with what is wrong.
-    pub fn readable(here: &Installation) -> Result<(Vec<Self>, Vec<(String, anyhow::Error)>)> {
+    /// All that can be read, and the others.
+    pub fn readable(here: &Installation) -> Result<(Vec<Self>, Vec<Broken>)> {
         let dir = here.nodes_dir()?;
         let (mut nodes, mut broken) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
