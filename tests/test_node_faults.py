@@ -378,6 +378,12 @@ def test_only_the_container_that_takes_too_much_memory_dies(estiva):
     estiva.stop(other)
 
 
+def test_no_task_can_take_the_epoll_watches_of_the_machines_services(estiva):
+    """The kernel counts them by user, and containers have root's; each is paid for with the memory of its task."""
+    assert estiva.processes("agent")
+    assert int(Path("/proc/sys/fs/epoll/max_user_watches").read_text()) == 2**63 - 1
+
+
 def test_a_fork_bomb_is_bounded_and_can_be_stopped(estiva):
     # The first process only waits; what it has started doubles itself for as long as it can.
     bomb = "bomb() { bomb & bomb & sleep 1000; }; bomb & exec sleep 1000"
