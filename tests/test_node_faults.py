@@ -152,7 +152,7 @@ def small_node(tmp_path, image_files):
 
 
 def test_what_a_nodes_disk_lacks_is_named_and_passes(small_node):
-    """Tasks that cannot be had now wait, the node's log says why, and they run once the fault has passed."""
+    """Tasks that the node cannot keep end and say why, give back what they held, and others run once the fault has passed."""
     faults = []
     for exhaust, reason, heal in (
         (Small.fill, "No space left on device", Small.free),
@@ -160,22 +160,36 @@ def test_what_a_nodes_disk_lacks_is_named_and_passes(small_node):
         (lambda small: small.mount("ro"), "Read-only file system", lambda small: small.mount("rw")),
     ):
         here, small = small_node()
+        free = resources(here)
         # What runs writes to the disk: nothing does where it is to become one that can only be read.
         before = steady(here) if heal is Small.free else None
         exhaust(small)
-        here.register("later", [shell("exit 5")])
-        faults.append((here, small, reason, heal, before, here.run("later")[0]))
-    for here, small, reason, heal, before, arn in faults:
-        eventually(lambda here=here, reason=reason: reason in here.log())
-        assert here.task(arn)["lastStatus"] in ("PROVISIONING", "PENDING")
+        here.register("refused", [shell("exit 5")])
+        faults.append((here, small, reason, heal, before, free, here.run("refused", count=3)))
+    for here, small, reason, heal, before, free, arns in faults:
+        for arn in arns:
+            task = here.wait("STOPPED", arn)
+            assert task["stopCode"] == "TaskFailedToStart"
+            assert task["stoppedReason"].startswith("ResourceInitializationError: the node cannot record the task: "), task
+            assert reason in task["stoppedReason"]
+            assert "exitCode" not in task["containers"][0]
+        assert reason in here.log()
         assert connected(here)
-        heal(small)
-    for here, small, reason, heal, before, arn in faults:
-        assert here.wait("STOPPED", arn)["containers"][0].get("exitCode") == 5
-        assert run(here, shell("exit 0"))["containers"][0].get("exitCode") == 0
         if before:
             assert_untroubled(here, *before)
             here.stop(before[0])
+        eventually(lambda here=here, free=free: resources(here) == free)
+        heal(small)
+    for here, *_ in faults:
+        assert run(here, shell("exit 6"))["containers"][0].get("exitCode") == 6
+        eventually(lambda here=here: not traces(here)["tasks"])
+
+
+def resources(here):
+    """What tasks may still take of the node."""
+    [arn] = here.ecs.list_container_instances()["containerInstanceArns"]
+    [instance] = here.ecs.describe_container_instances(containerInstances=[arn])["containerInstances"]
+    return instance["remainingResources"]
 
 
 def test_a_full_disk_while_containers_write_is_their_own_failure(small_node):
@@ -362,6 +376,12 @@ def test_only_the_container_that_takes_too_much_memory_dies(estiva):
     stopped = {it["name"]: it for it in estiva.stop(arn)["containers"]}
     assert "OutOfMemoryError" not in stopped["modest"].get("reason", "")
     estiva.stop(other)
+
+
+def test_no_task_can_take_the_epoll_watches_of_the_machines_services(estiva):
+    """The kernel counts them by user, and containers have root's; each is paid for with the memory of its task."""
+    assert estiva.processes("agent")
+    assert int(Path("/proc/sys/fs/epoll/max_user_watches").read_text()) == 2**63 - 1
 
 
 def test_a_fork_bomb_is_bounded_and_can_be_stopped(estiva):

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cgroup::Cgroup;
@@ -10,6 +10,8 @@ use crate::cgroup::Cgroup;
 const PERIOD_US: u64 = 100_000;
 /// How long killed processes may take to go.
 const DEATH_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How many files all processes of a user together may watch with epoll.
+const EPOLL_WATCHES: &str = "/proc/sys/fs/epoll/max_user_watches";
 /// What the groups of all nodes of a machine are called by, of whichever installation: they share its process ids.
 const PREFIX: &str = "estiva-";
 
@@ -53,6 +55,21 @@ pub fn machine_pids() -> io::Result<u64> {
     Ok(read("pid_max")?.min(read("threads-max")?) / 4 * 3)
 }
 
+/// Takes the bound from the watches of epoll. Containers run as the user that the machine's own services run as, and the count
+/// is the user's: a task with a twenty-fifth of the machine's memory could take every watch, and no service would get a new
+/// connection. A task pays for each with its own memory, which bounds them without that.
+///
+/// # Errors
+/// The kernel refuses, as in a container whose `/proc/sys` can only be read.
+pub fn free_epoll_watches() -> io::Result<()> {
+    raise(EPOLL_WATCHES.as_ref(), i64::MAX)
+}
+
+fn raise(parameter: &Path, to: i64) -> io::Result<()> {
+    let now: i64 = fs::read_to_string(parameter)?.trim().parse().map_err(io::Error::other)?;
+    if now < to { fs::write(parameter, to.to_string()) } else { Ok(()) }
+}
+
 /// Makes the group of a node and divides [`machine_pids`] evenly among the nodes' groups that there are. A node that has more
 /// than its new share keeps it, and gets no further one.
 ///
@@ -87,4 +104,21 @@ fn write(group: &Cgroup, file: &str, value: &str) -> io::Result<()> {
     let path: Option<PathBuf> = group.dirs().iter().map(|dir| dir.join(file)).find(|path| path.exists());
     let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("cgroups have no {file}")))?;
     fs::write(&path, value).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_raised_and_never_lowered() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("parameter");
+        for (before, after) in [("5\n", "7"), ("7\n", "7\n"), ("8\n", "8\n")] {
+            fs::write(&file, before).unwrap();
+            raise(&file, 7).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), after);
+        }
+        assert!(raise(&dir.path().join("none"), 7).is_err());
+    }
 }

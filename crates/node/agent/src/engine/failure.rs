@@ -33,7 +33,7 @@ pub(crate) enum StartFailure {
     Shim(String),
     #[error("ContainerRuntimeError: the task's shim is gone: it was killed, or the machine was restarted")]
     ShimGone,
-    #[error("ResourceInitializationError: {0}")]
+    #[error("ResourceInitializationError: the node cannot record the task: {0}")]
     Record(String),
 }
 

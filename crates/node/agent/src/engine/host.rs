@@ -13,7 +13,7 @@ use estiva_shim::node_group::{self, NodeLimits};
 use estiva_wire::client::Client;
 use estiva_wire::sigv4::SigningCredentials;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::credentials::TaskCredentials;
 use super::health_news::HealthNews;
@@ -137,6 +137,10 @@ impl Host {
         }
         let network = NodeNetwork::open(config).await?;
         let cgroup = cgroup_of(options);
+        if let Err(error) = node_group::free_epoll_watches() {
+            let error: &dyn std::error::Error = &error;
+            debug!(error, "a large task may take every epoll watch of the machine's services");
+        }
         node_group::share_pids(&cgroup).map_err(AgentError::io(&cgroup))?;
         if let Some(size) = options.size {
             limit(&cgroup, size)?;

@@ -39,6 +39,7 @@ use tracing::{info, warn};
 use crate::error::AgentError;
 use crate::fail_point;
 use driver::Driver;
+use failure::StartFailure;
 use record::RecordError;
 use reporter::Reporter;
 use task_dir::TaskDir;
@@ -123,7 +124,7 @@ pub(crate) enum AcceptError {
     /// The id cannot be a directory's name.
     #[error("'{0}' is not the ARN of a task")]
     Arn(String),
-    /// It could not be kept on disk.
+    /// That it has to stop could not be kept on disk.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
@@ -163,8 +164,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Takes a task to run, or to stop. Durable when it returns; a task that is known already is not taken twice.
-    /// Blocks.
+    /// Takes a task to run, or to stop. Durable when it returns; a task that is known already is not taken twice, and one that
+    /// the disk does not take has ended. Blocks.
     pub fn accept(&self, task: Task) -> Result<(), AcceptError> {
         let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credentials) = &task.role_credentials {
@@ -185,12 +186,17 @@ impl Engine {
         if !(1..=128).contains(&id.len()) || !id.bytes().all(legal) {
             return Err(AcceptError::Arn(task.arn));
         }
-        let dir = TaskDir::create(&self.host.tasks_dir, id)?;
+        let dir = TaskDir::of(&self.host.tasks_dir, id);
         let mut record = TaskRecord::new(task, || estiva_model::hex_id(&mut rand::rng(), 64));
         if stop {
             record.known.refuse("the node does not have the task");
         }
-        record.save(dir.path())?;
+        // What runs without a record, a restarted agent would not know: the task ends, and whoever wanted it hears why.
+        if let Err(error) = dir.create().and_then(|()| record.save(dir.path())) {
+            let reason = StartFailure::record(error).to_string();
+            warn!(task = record.id(), reason, "a task was not taken");
+            record.known.refuse(&reason);
+        }
         fail_point::reach("task-kept");
         self.begin(dir, record, if stop { DesiredStatus::Stopped } else { DesiredStatus::Running });
         Ok(())

@@ -22,12 +22,15 @@ impl TaskDir {
         entries.map(|entry| Ok(Self(entry.map_err(AgentError::io(tasks_dir))?.path()))).collect()
     }
 
-    /// A new task's, for its owner alone.
-    pub fn create(tasks_dir: &Path, id: &str) -> Result<Self, RecordError> {
-        let path = tasks_dir.join(id);
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(RecordError::io("create", &path))?;
-        sync_dir(tasks_dir)?;
-        Ok(Self(path))
+    /// The task's with this id, whether or not it is there.
+    pub fn of(tasks_dir: &Path, id: &str) -> Self {
+        Self(tasks_dir.join(id))
+    }
+
+    /// Makes it, for its owner alone. Durable when it returns.
+    pub fn create(&self) -> Result<(), RecordError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(RecordError::io("create", &self.0))?;
+        sync_dir(self.0.parent().unwrap_or(&self.0))
     }
 
     /// Where it is.

@@ -1,10 +1,12 @@
 //! From a log configuration to what the shim writes.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use estiva_agent_protocol::task::docker::LogConfig;
 use estiva_shim::spec::LogSink;
+use tracing::warn;
 
 const MIB: u64 = 1 << 20;
 /// ECS's default for `max-buffer-size`.
@@ -18,28 +20,49 @@ const SEGMENT_BYTES_MAX: u64 = 8 * MIB;
 /// Docker keeps a json-file for ever; a container that runs for months must not fill the disk unless it was asked to.
 const JSON_FILE_BYTES_DEFAULT: u64 = 64 * MIB;
 const JSON_FILES_DEFAULT: u32 = 2;
+/// What one container's lines may take of the node's disk, whatever was asked: in a spool, and in all its json-files together.
+/// The disk is every task's.
+const SPOOL_BYTES_MAX: u64 = 512 * MIB;
+const JSON_FILES_BYTES_MAX: u64 = 1024 * MIB;
+/// Each turn renames them all.
+const JSON_FILES_MAX: u32 = 100;
 
 /// Where the shim puts a container's output; `dir` is the container's own directory for it. Without a log
 /// configuration the driver is json-file, as with Docker.
 pub(crate) fn sink(config: Option<&LogConfig>, dir: &Path) -> LogSink {
     let none = BTreeMap::new();
     let options = config.map_or(&none, |config| &config.config);
-    let option = |name: &str| options.get(name).map(String::as_str);
+    let size = |name: &str| options.get(name).and_then(|text| parse_size(text));
     match config.map_or("json-file", |config| &config.driver) {
         "awslogs" | "awsfirelens" | "fluentd" | "gelf" | "journald" | "splunk" | "syslog" => {
-            let blocking = option("mode") == Some("blocking");
-            let asked = option("max-buffer-size").and_then(parse_size).unwrap_or(BUFFER_BYTES_DEFAULT);
-            let max_bytes = if blocking { BLOCKING_BYTES_MAX } else { asked.max(SPOOL_BYTES_MIN) };
+            let blocking = options.get("mode").is_some_and(|mode| mode == "blocking");
+            let max_bytes = if blocking {
+                BLOCKING_BYTES_MAX
+            } else {
+                let asked = size("max-buffer-size").unwrap_or(BUFFER_BYTES_DEFAULT);
+                bounded("max-buffer-size", asked, SPOOL_BYTES_MIN, SPOOL_BYTES_MAX, dir)
+            };
             let segment_bytes = (max_bytes / 8).min(SEGMENT_BYTES_MAX);
             LogSink::Spool { dir: dir.to_owned(), segment_bytes, max_bytes, blocking }
         }
         "none" => LogSink::None,
-        _ => LogSink::JsonFile {
-            path: dir.join("json.log"),
-            max_size_bytes: option("max-size").and_then(parse_size).unwrap_or(JSON_FILE_BYTES_DEFAULT),
-            max_files: option("max-file").and_then(|text| text.parse().ok()).unwrap_or(JSON_FILES_DEFAULT).max(1),
-        },
+        _ => {
+            let files = options.get("max-file").and_then(|text| text.parse().ok()).unwrap_or(JSON_FILES_DEFAULT);
+            let max_files = bounded("max-file", files, 1, JSON_FILES_MAX, dir);
+            let asked = size("max-size").unwrap_or(JSON_FILE_BYTES_DEFAULT);
+            // To the shim, 0 would be no bound.
+            let max_size_bytes = bounded("max-size", asked, 1, JSON_FILES_BYTES_MAX / u64::from(max_files), dir);
+            LogSink::JsonFile { path: dir.join("json.log"), max_size_bytes, max_files }
+        }
     }
+}
+
+/// What was asked, within what one container may have. That it gets less than was asked, the log says.
+fn bounded<T: Ord + Copy + Display>(option: &str, asked: T, least: T, most: T, dir: &Path) -> T {
+    if asked > most {
+        warn!(dir = %dir.display(), option, %asked, %most, "a container's lines may take less of the disk than was asked for");
+    }
+    asked.clamp(least, most)
 }
 
 /// Docker's sizes: a number and b, k, m or g, each also with a b behind it.
@@ -93,5 +116,31 @@ mod tests {
         );
         let kept = sink(Some(&config("json-file", &[("max-size", "1m"), ("max-file", "3")])), Path::new("/d"));
         assert!(matches!(kept, LogSink::JsonFile { max_files: 3, max_size_bytes: 1_048_576, .. }));
+    }
+
+    #[test]
+    fn no_option_lets_a_container_fill_the_disk() {
+        for size in ["513m", "1g", "17179869183g"] {
+            for mode in ["non-blocking", "blocking", ""] {
+                let options = [("max-buffer-size", size), ("mode", mode)];
+                let LogSink::Spool { max_bytes, .. } = sink(Some(&config("awslogs", &options)), Path::new("/d")) else {
+                    panic!("no spool")
+                };
+                assert!(max_bytes <= SPOOL_BYTES_MAX, "{size} {mode}");
+            }
+        }
+        let sizes = ["0", "1", "10m", "1025m", "17179869183g", "no size"];
+        for (size, files) in
+            sizes.iter().flat_map(|size| ["0", "1", "7", "101", "4294967295", "-1"].map(|files| (*size, files)))
+        {
+            let options = [("max-size", size), ("max-file", files)];
+            let LogSink::JsonFile { max_size_bytes, max_files, .. } =
+                sink(Some(&config("json-file", &options)), Path::new("/d"))
+            else {
+                panic!("no file")
+            };
+            assert!((1..=JSON_FILES_MAX).contains(&max_files) && max_size_bytes > 0, "{size} {files}");
+            assert!(max_size_bytes * u64::from(max_files) <= JSON_FILES_BYTES_MAX, "{size} {files}");
+        }
     }
 }

@@ -152,7 +152,7 @@ impl AcsSession {
             // One that cannot be taken keeps no other from being taken, and above all from being stopped.
             let refused: Vec<_> = tasks.into_iter().filter_map(|task| engine.accept(task).err()).collect();
             let Some(error) = refused.first() else { return Some(ack(&registration, message_id)) };
-            warn!(tasks = refused.len(), error = error as &dyn std::error::Error, "tasks were not taken");
+            warn!(tasks = refused.len(), error = error as &dyn std::error::Error, "a part of a payload was not taken");
             Some(AgentMessage::Nack(Nack {
                 cluster: registration.cluster,
                 container_instance: registration.arn,

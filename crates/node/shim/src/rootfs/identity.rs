@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
+    os::fd::OwnedFd,
     path::Path,
 };
 
@@ -10,7 +11,7 @@ use pathrs::flags::OpenFlags;
 
 use crate::spec::User;
 
-/// An image's `/etc/passwd` is a stranger's: read no more than this.
+/// An image's `/etc/passwd` is a stranger's, and the shim has one thread for all of a task: it reads no more than this.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Numeric ids.
@@ -44,19 +45,15 @@ pub(crate) fn identify(root: &Path, user: &User) -> Result<Identity, IdentityErr
         User::Ids { uid, gid, additional_gids } => {
             Ok(Identity { uid: *uid, gid: *gid, additional_gids: additional_gids.clone(), home: "/".to_owned() })
         }
-        User::Named(text) => {
-            let passwd = lines(root, "/etc/passwd")?;
-            let groups = lines(root, "/etc/group")?;
-            resolve(text, &passwd, &groups)
-        }
+        User::Named(name) => resolve(name, &text(root, "/etc/passwd")?, &text(root, "/etc/group")?),
     }
 }
 
-fn resolve(text: &str, passwd: &[String], groups: &[String]) -> Result<Identity, IdentityError> {
+fn resolve(text: &str, passwd: &str, groups: &str) -> Result<Identity, IdentityError> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let user = if user.is_empty() { "0" } else { user };
     let number = user.parse::<u32>().ok();
-    let entry = passwd.iter().filter_map(|line| Entry::parse(line)).find(|entry| {
+    let entry = passwd.lines().filter_map(Entry::parse).find(|entry| {
         // A name that looks like a number is a name first, as useradd allows it.
         entry.name == user || number == Some(entry.id)
     });
@@ -70,7 +67,7 @@ fn resolve(text: &str, passwd: &[String], groups: &[String]) -> Result<Identity,
     }
     let gid = entry.as_ref().and_then(|entry| entry.rest.first()?.parse().ok()).unwrap_or(0);
     let name = entry.map(|entry| entry.name);
-    let additional_gids = groups.iter().filter_map(|line| Entry::parse(line)).filter(|entry| {
+    let additional_gids = groups.lines().filter_map(Entry::parse).filter(|entry| {
         let members = entry.rest.first().copied().unwrap_or_default();
         name.is_some_and(|name| members.split(',').any(|member| member == name))
     });
@@ -83,11 +80,14 @@ fn resolve(text: &str, passwd: &[String], groups: &[String]) -> Result<Identity,
     })
 }
 
-fn find_group(group: &str, groups: &[String]) -> Result<u32, IdentityError> {
-    let named = groups.iter().filter_map(|line| Entry::parse(line)).find(|entry| entry.name == group);
+fn find_group(group: &str, groups: &str) -> Result<u32, IdentityError> {
+    let named = groups.lines().filter_map(Entry::parse).find(|entry| entry.name == group);
     let id = named.map(|entry| entry.id).or_else(|| group.parse().ok());
     id.ok_or_else(|| IdentityError::NoGroup(group.to_owned()))
 }
+
+/// As many fields of the rest as are looked at: a line may be one of colons.
+const REST_MAX: usize = 3;
 
 /// `name:password:id:rest…`, the common shape of both files.
 struct Entry<'a> {
@@ -100,26 +100,30 @@ impl<'a> Entry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.trim().split(':');
         let (name, _password, id) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Self { name, id: id.parse().ok()?, rest: fields.collect() })
+        Some(Self { name, id: id.parse().ok()?, rest: fields.take(REST_MAX).collect() })
     }
 }
 
-/// The lines of a file inside the root; none when it is absent. Links are followed inside the root only.
-fn lines(root: &Path, path: &'static str) -> Result<Vec<String>, IdentityError> {
+/// A file inside the root; empty when it is absent. Links are followed inside the root only. What is no regular file, or
+/// is too large to be what it is called, is refused: a part of it would give a user other groups than the whole.
+fn text(root: &Path, path: &'static str) -> Result<String, IdentityError> {
     let failed = |source| IdentityError::File { path, source };
     let root = pathrs::Root::open(root).map_err(|error| failed(io::Error::other(error)))?;
-    let Ok(handle) = root.resolve(path) else { return Ok(Vec::new()) };
-    // Never blocks on a FIFO that an image has put there.
+    let Ok(handle) = root.resolve(path) else { return Ok(String::new()) };
+    // Looked at before it is opened: to open a device does something.
+    let found = handle.try_clone().map_err(|error| failed(io::Error::other(error)))?;
+    let found = File::from(OwnedFd::from(found));
+    if !found.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is no regular file")));
+    }
     let flags = OpenFlags::O_RDONLY | OpenFlags::O_CLOEXEC | OpenFlags::O_NONBLOCK;
     let file: File = handle.reopen(flags).map_err(|error| failed(io::Error::other(error)))?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes"))));
     }
-    let mut lines = Vec::new();
-    for line in BufReader::new(file.take(FILE_BYTES_MAX)).split(b'\n') {
-        lines.push(String::from_utf8_lossy(&line.map_err(failed)?).into_owned());
-    }
-    Ok(lines)
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]
@@ -127,9 +131,9 @@ mod tests {
     use super::*;
 
     fn ids(text: &str) -> Result<(u32, u32, Vec<u32>), String> {
-        let passwd = ["root:x:0:0:root:/root:/bin/sh", "web:x:33:34::/:", "broken"].map(str::to_owned);
-        let groups = ["root:x:0:", "web:x:34:", "log:x:40:web,other", "tty:x:5:other"].map(str::to_owned);
-        let identity = resolve(text, &passwd, &groups).map_err(|error| error.to_string())?;
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/:\nbroken\n";
+        let groups = "root:x:0:\nweb:x:34:\nlog:x:40:web,other\ntty:x:5:other";
+        let identity = resolve(text, passwd, groups).map_err(|error| error.to_string())?;
         Ok((identity.uid, identity.gid, identity.additional_gids))
     }
 
@@ -151,6 +155,41 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::os::unix::fs::symlink("/proc/self/environ", root.path().join("etc/passwd")).unwrap();
-        assert!(lines(root.path(), "/etc/passwd").unwrap().is_empty());
+        assert_eq!(text(root.path(), "/etc/passwd").unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_of_its_size_is_refused_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        std::fs::create_dir(&etc).unwrap();
+        let (passwd, group) = (etc.join("passwd"), etc.join("group"));
+        let refusal = || {
+            let error = identify(root.path(), &User::Named("web".to_owned())).unwrap_err();
+            std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+        };
+        let no_file = "it is no regular file";
+        nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        assert_eq!(refusal(), no_file);
+        std::fs::rename(&passwd, etc.join("fifo")).unwrap();
+        std::os::unix::fs::symlink("fifo", &passwd).unwrap();
+        assert_eq!(refusal(), no_file, "by way of a link");
+        std::fs::remove_file(&passwd).unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(&passwd).unwrap();
+        assert_eq!(refusal(), no_file);
+        drop(socket);
+        std::fs::remove_file(&passwd).unwrap();
+        std::fs::create_dir(&passwd).unwrap();
+        assert_eq!(refusal(), no_file);
+        std::fs::remove_dir(&passwd).unwrap();
+        // Sparse: it costs an image nothing.
+        File::create(&passwd).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(refusal(), format!("it has more than {FILE_BYTES_MAX} bytes"));
+        std::fs::write(&passwd, "web:x:33:34::/:\n").unwrap();
+        std::fs::rename(etc.join("fifo"), &group).unwrap();
+        assert_eq!(refusal(), no_file, "the groups' file too");
+        std::fs::write(&passwd, ":".repeat(1 << 22)).unwrap();
+        std::fs::remove_file(&group).unwrap();
+        assert!(matches!(identify(root.path(), &User::Named("web".to_owned())), Err(IdentityError::NoUser(_))));
     }
 }

@@ -108,7 +108,10 @@ impl Driver {
             self.live().await;
         }
         self.stop_monitors();
-        self.clean_up().await;
+        // A task that the disk did not take has begun nothing.
+        if !ended || self.dir.exists() {
+            self.clean_up().await;
+        }
         self.shippers.finish(&self.record, &self.dir);
         if !ended {
             let drained = tokio::time::timeout(LOG_DRAIN_MAX, self.shippers.drained()).await;
