@@ -18,7 +18,7 @@ def fleet(tmp_path_factory, image_files):
         here.estiva("image", "import", str(file))
     here.up("--lost-node-after", "3s", "--healthy-after", "300ms")
     [first] = here.ecs.list_container_instances()["containerInstanceArns"]
-    arns = [first, *add(here, "--az", "us-east-1b"), *add(here, "--az", "us-east-1c")]
+    arns = [first, *add(here, "--over-network", "--az", "us-east-1b"), *add(here, "--over-network", "--az", "us-east-1c")]
     here.register("sleeper", [SLEEPER])
     here.register("other", [SLEEPER])
     yield here, arns

@@ -73,7 +73,13 @@ def test_memory_of_the_task_is_shared_by_its_containers(estiva):
     estiva.stop(modest)
 
 
-FARGATE = {"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256", "memory": "512"}
+FARGATE = {
+    "requiresCompatibilities": ["FARGATE"],
+    "networkMode": "awsvpc",
+    "cpu": "256",
+    "memory": "512",
+    "executionRoleArn": "arn:aws:iam::000000000000:role/ecsTaskExecutionRole",
+}
 ON_FARGATE = {"launchType": "FARGATE", "networkConfiguration": NETWORK}
 
 

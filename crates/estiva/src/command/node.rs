@@ -40,6 +40,9 @@ enum Command {
         /// The cluster that they join, made if it is new; that of `estiva up` unless given
         #[arg(long, value_name = "NAME")]
         cluster: Option<String>,
+        /// Let their agents reach the control plane over the nodes' networks, as on machines of their own: what is cut there they lose
+        #[arg(long)]
+        over_network: bool,
         /// How many
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(COUNT_MAX)))]
         count: u8,
@@ -67,10 +70,10 @@ pub fn run(installation: &InstallationOptions, options: &Options) -> Result<()> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = here.control_socket()?;
     match &options.command {
-        Command::Add { instance_type, az, cluster, count } => runtime.block_on(async {
+        Command::Add { instance_type, az, cluster, over_network, count } => runtime.block_on(async {
             for _ in 0..*count {
-                let (instance_type, zone) = (instance_type.clone(), az.clone());
-                add(&socket, Wish::Add { instance_type, zone, cluster: cluster.clone() }).await?;
+                let (instance_type, zone, cluster) = (instance_type.clone(), az.clone(), cluster.clone());
+                add(&socket, Wish::Add { instance_type, zone, cluster, over_network: *over_network }).await?;
             }
             Ok(())
         }),

@@ -29,6 +29,9 @@ pub struct NodeRecord {
     pub zone: Option<String>,
     /// The cluster that it joins.
     pub cluster: String,
+    /// Its agent reaches the control plane over the node's network, not at the socket in the file system.
+    #[serde(default)]
+    pub over_network: bool,
     /// It was deregistered, and what is left of it is to go.
     #[serde(default)]
     pub leaving: bool,
@@ -43,7 +46,7 @@ impl NodeRecord {
         let free = SLOTS.into_iter().find(|slot| !known.iter().any(|node| node.slot == *slot));
         let Some(slot) = free else { bail!("a machine has at most {} further nodes", SLOTS.end()) };
         let name = format!("i-{}", hex_id(&mut rand::rng(), 17));
-        Ok(Self { name, slot, instance_type, zone, cluster, leaving: false })
+        Ok(Self { name, slot, instance_type, zone, cluster, over_network: false, leaving: false })
     }
 
     /// All that there are, by name. A directory without a record is of a node that never was, or is no more.

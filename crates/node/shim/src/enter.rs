@@ -3,8 +3,9 @@
 //! A child of the shim joins the container's cgroup and namespaces, locks itself down exactly as a container's first
 //! process does (see [`executor`](crate::executor)), and becomes `estiva-init`. A PID namespace holds for children only:
 //! up to here the container cannot see the process. `estiva-init` starts the program as a sibling, so that the shim reaps
-//! it. That one the container sees, and with `CAP_SYS_PTRACE` looks into: it has no memory, descriptor, capability or
-//! mount that the program has not.
+//! it. That one the container sees and may trace: it has no memory, descriptor, capability or mount that the program has
+//! not, but for two pipes until its exec. So what comes out of these is the container's word. The number of the program's
+//! process counts only if the kernel says that it is a new child of the shim's; a reason is a text and no more.
 
 use std::{
     convert::Infallible,
@@ -16,13 +17,18 @@ use std::{
 
 use nix::{
     fcntl::OFlag,
+    poll::{PollFd, PollFlags, poll},
     sched::CloneFlags,
+    sys::{
+        signal::{self, Signal},
+        wait::{Id, WaitPidFlag, waitid, waitpid},
+    },
     unistd::{self, ForkResult, Gid, Pid, Uid},
 };
 use seccompiler::BpfProgram;
 
 use crate::{
-    executor::{StartPipe, find_in_path, limit_bounding, limit_held, reset_signals, wait_for_exec},
+    executor::{EXEC_WAIT_MS_MAX, StartPipe, find_in_path, limit_bounding, limit_held, reset_signals, wait_for_exec},
     init,
     oci::Capability,
     rootfs::Identity,
@@ -49,11 +55,11 @@ pub(crate) struct Program<'a> {
     pub tty: bool,
 }
 
-/// Runs `program` in the namespaces of `target`; it is running when this returns.
+/// Runs `program` in the namespaces of `target`; it is running when this returns. `known` are the shim's children so far.
 ///
 /// # Errors
 /// The reason, of whichever process failed.
-pub(crate) fn enter(target: Pid, program: &Program<'_>) -> Result<Pid, String> {
+pub(crate) fn enter(target: Pid, program: &Program<'_>, known: &[Pid]) -> Result<Pid, String> {
     let start = StartPipe::new().map_err(|error| error.to_string())?;
     let (pid_read, pid_write) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| error.to_string())?;
     let init = init::program().map_err(|error| format!("cannot prepare estiva-init: {error}"))?;
@@ -72,23 +78,39 @@ pub(crate) fn enter(target: Pid, program: &Program<'_>) -> Result<Pid, String> {
         }
     };
     drop(pid_write);
-    let mut pid = [0; size_of::<i32>()];
     // Nothing comes when the child has failed; then it has told why.
-    let read = unistd::read(pid_read.as_raw_fd(), &mut pid).map_err(|error| error.to_string())?;
-    let pid = (read == pid.len()).then(|| Pid::from_raw(i32::from_ne_bytes(pid)));
+    let told = read_number(&pid_read).map_err(|error| error.to_string());
     let executed = wait_for_exec(&start.into_read()).map_err(|error| error.to_string()).and_then(|executed| executed);
-    nix::sys::wait::waitpid(child, None).map_err(|error| error.to_string())?;
+    // It has ended, unless the container's limits hold it up.
+    let _ = signal::kill(child, Signal::SIGKILL);
+    waitpid(child, None).map_err(|error| error.to_string())?;
+    let pid = told?.filter(|pid| !known.contains(pid) && is_own_child(*pid));
     match (executed, pid) {
         (Ok(()), Some(pid)) => Ok(pid),
-        (Ok(()), None) => Err("no process".to_owned()),
+        (Ok(()), None) => Err("no process, or one that is not the program's".to_owned()),
         (Err(error), pid) => {
             if let Some(pid) = pid {
                 // It ends by itself, unless it was stopped. Reaped by nobody but us, the number is still its own.
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+                let _ = signal::kill(pid, Signal::SIGKILL);
             }
             Err(error)
         }
     }
+}
+
+fn read_number(pipe: &OwnedFd) -> io::Result<Option<Pid>> {
+    if poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], EXEC_WAIT_MS_MAX)? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut number = [0; size_of::<i32>()];
+    let read = unistd::read(pipe.as_raw_fd(), &mut number)?;
+    Ok((read == number.len()).then(|| Pid::from_raw(i32::from_ne_bytes(number))))
+}
+
+/// Of numbers that are not positive the kernel makes groups of processes.
+fn is_own_child(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    pid.as_raw() > 0 && waitid(Id::Pid(pid), flags).is_ok()
 }
 
 /// Joins the container's cgroup and namespaces; that of PIDs holds for children only.

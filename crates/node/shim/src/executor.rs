@@ -42,7 +42,8 @@ pub(crate) const NOT_EXECUTABLE: &str = "not an executable file";
 const REASON_BYTES_MAX: usize = 4096;
 const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const SIGNAL_MAX: libc::c_int = 64;
-const EXEC_WAIT_MS_MAX: u16 = 5000;
+/// A process that enters a container, or starts it, has a few calls to go.
+pub(crate) const EXEC_WAIT_MS_MAX: u16 = 5000;
 
 /// Tells the shim what became of an exec: closed without a word is success, since the kernel closes it on exec.
 #[derive(Debug)]

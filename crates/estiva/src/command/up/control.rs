@@ -26,6 +26,8 @@ pub enum Wish {
         zone: Option<String>,
         /// The cluster that it joins; that of the first node unless given.
         cluster: Option<String>,
+        /// Its agent reaches the control plane over the node's network.
+        over_network: bool,
     },
     /// A further node less.
     Remove {

@@ -100,9 +100,11 @@ pub async fn containers_endpoint(node_dir: &Path, namespace: Option<PathBuf>) ->
 }
 
 fn arguments(common: &Common, record: &NodeRecord, seat: Seat) -> Vec<String> {
+    // The node's network has the endpoint at its own address, by the relay.
+    let server = if record.over_network { format!("http://{}", common.endpoint) } else { common.server.clone() };
     let own = [
         "agent".to_owned(),
-        format!("--server={}", common.server),
+        format!("--server={server}"),
         format!("--cluster={}", record.cluster),
         format!("--node={}", record.name),
         format!("--node-address={}", seat.address),

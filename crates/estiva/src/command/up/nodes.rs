@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use estiva_agent::size_of;
 use estiva_api_ecs::types::{DeregisterContainerInstanceRequest, DescribeContainerInstancesRequest};
 use estiva_api_ecs::{DeregisterContainerInstance, DescribeContainerInstances};
@@ -121,8 +121,8 @@ impl Nodes {
 
     async fn fulfil(&self, wish: Wish) -> Result<Answer> {
         match wish {
-            Wish::Add { instance_type, zone, cluster } => {
-                self.add(instance_type, zone, cluster).await.map(Answer::Added)
+            Wish::Add { instance_type, zone, cluster, over_network } => {
+                self.add(instance_type, zone, cluster, over_network).await.map(Answer::Added)
             }
             Wish::Remove { node, force } => self.remove(&node, force).await.map(Answer::Removed),
         }
@@ -133,6 +133,7 @@ impl Nodes {
         instance_type: Option<String>,
         zone: Option<String>,
         cluster: Option<String>,
+        over_network: bool,
     ) -> Result<String> {
         if let Some(name) = instance_type.as_deref().filter(|name| size_of(name).is_none()) {
             bail!("'{name}' is no instance type that Estiva knows");
@@ -140,6 +141,7 @@ impl Nodes {
         let cluster = cluster.unwrap_or_else(|| self.0.common.cluster.clone());
         let mut state = self.0.state.lock().await;
         let record = NodeRecord::new(&NodeRecord::all(&self.0.here)?, instance_type, zone, cluster)?;
+        let record = NodeRecord { over_network, ..record };
         record.save(&self.0.here)?;
         let begun = self.begin(&mut state, &record).await;
         drop(state);
@@ -151,7 +153,10 @@ impl Nodes {
             // It may have come as far as to be registered.
             let deregistered = self.deregister(&record, true).await;
             let undone = self.take_away(record).await.and(deregistered);
-            return Err(undone.err().map_or(error, |undo| undo.context("a node that did not start was not removed")));
+            return Err(match undone {
+                Ok(_) => error,
+                Err(undo) => anyhow!("{error:#}; what is left of it was not removed: {undo:#}"),
+            });
         }
         info!(node = record.name, "a node was added");
         record.container_instance(&self.0.here)?.context("the node was not registered")
@@ -227,8 +232,11 @@ impl Nodes {
             bail!("{name} is being removed already");
         }
         record.save(&self.0.here)?;
-        if let Some(keeper) = state.keepers.remove(name) {
-            keeper.stop().await?;
+        if let Some(keeper) = state.keepers.remove(name)
+            && let Err(error) = keeper.stop().await
+        {
+            // It may not have been able to start at all, which is no reason to keep the node.
+            warn!(node = name, error = format!("{error:#}"), "the agent of a node that goes did not end in order");
         }
         let leftover = Leftover::find(&self.0.here, self.fleet(&mut state)?, &record)?;
         state.leaving.insert(name.to_owned());

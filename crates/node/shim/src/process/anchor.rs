@@ -90,6 +90,11 @@ impl Anchor {
         Ok(Some(anchor))
     }
 
+    /// The process that holds them.
+    pub(super) fn process(&self) -> Pid {
+        self.process
+    }
+
     /// The PID namespace's file, if it is shared.
     pub(super) fn pid_namespace(&self) -> Option<PathBuf> {
         self.pid_namespace.then(|| self.namespace("pid"))

@@ -104,12 +104,12 @@ impl Container {
         send_signal(self.pid, signal).map_err(|error| self.runtime(&error))
     }
 
-    /// Starts a further program.
-    pub(super) fn exec(&self, spec: &ExecSpec) -> Result<(Pid, Vec<OwnedFd>), Failure> {
+    /// Starts a further program. `known` are the shim's children.
+    pub(super) fn exec(&self, spec: &ExecSpec, known: &[Pid]) -> Result<(Pid, Vec<OwnedFd>), Failure> {
         if !matches!(self.status, Status::Running { .. }) {
             return Err(self.wrong_state("run a further program"));
         }
-        self.template.run(self.pid, spec)
+        self.template.run(self.pid, spec, known)
     }
 
     /// Its cgroup, if its programs may look into whatever shares its PID namespace.

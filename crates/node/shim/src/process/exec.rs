@@ -64,8 +64,8 @@ impl Template {
 
     /// Starts a further program in the container whose first process is `target`. Returns its process, and the agent's
     /// ends of its streams: the terminal, or stdin, stdout and stderr. When the agent drops them the program notices,
-    /// as with any pipe; the shim holds nothing.
-    pub(super) fn run(&self, target: Pid, spec: &ExecSpec) -> Result<(Pid, Vec<OwnedFd>), Failure> {
+    /// as with any pipe; the shim holds nothing. `known` are the shim's children.
+    pub(super) fn run(&self, target: Pid, spec: &ExecSpec, known: &[Pid]) -> Result<(Pid, Vec<OwnedFd>), Failure> {
         let streams = |error: nix::Error| io_failure("open the standard streams", &error.into());
         let identity = match &spec.user {
             Some(user) => rootfs::identify(&self.root, user)?,
@@ -92,7 +92,7 @@ impl Template {
             stdio,
             tty: spec.tty,
         };
-        let pid = enter(target, &program).map_err(program_failure)?;
+        let pid = enter(target, &program, known).map_err(program_failure)?;
         Ok((pid, outside))
     }
 }

@@ -395,10 +395,18 @@ impl<'a> Supervisor<'a> {
             let message = format!("program {} of {} runs, or there are too many", spec.id, spec.container);
             return Err(Failure { kind: FailureKind::AlreadyExists, message });
         }
-        let (pid, streams) = self.find(&spec.container)?.exec(spec)?;
+        let known: Vec<Pid> = self.children().collect();
+        let (pid, streams) = self.find(&spec.container)?.exec(spec, &known)?;
         self.execs.push(Exec { container: spec.container.clone(), id: spec.id.clone(), pid });
         release_memory();
         Ok(streams)
+    }
+
+    /// Those that are known by their numbers; what a container left behind when its first process ended is not.
+    fn children(&self) -> impl Iterator<Item = Pid> {
+        let containers = self.containers.iter().map(|container| container.pid);
+        let execs = self.execs.iter().map(|exec| exec.pid);
+        containers.chain(execs).chain(self.anchor.as_ref().map(Anchor::process))
     }
 
     fn delete(&mut self, name: &str) -> Result<Answer, Failure> {
