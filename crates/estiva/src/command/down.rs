@@ -118,7 +118,8 @@ fn part_of(here: &Installation, pid: u32) -> Option<&'static str> {
     if *data != here.data().as_os_str().as_encoded_bytes() {
         return None;
     }
-    ["server", "agent"].into_iter().find(|name| name.as_bytes() == *part)
+    // An `up` is among them if the data directory, and with it the lock, was removed under it.
+    ["up", "server", "agent"].into_iter().find(|name| name.as_bytes() == *part)
 }
 
 fn is_in_our_mount_namespace(pid: u32) -> bool {

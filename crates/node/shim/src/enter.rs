@@ -202,3 +202,23 @@ fn copy_limits(target: Pid) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_child_of_ones_own_is_taken_for_one() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let parent = unistd::getppid().as_raw();
+        for other in [0, -1, -pid, 1, own, parent, i32::MIN, i32::MAX] {
+            assert!(!is_own_child(Pid::from_raw(other)), "{other}");
+        }
+        assert!(is_own_child(Pid::from_raw(pid)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_own_child(Pid::from_raw(pid)));
+    }
+}
