@@ -154,7 +154,7 @@ impl Nodes {
             let deregistered = self.deregister(&record, true).await;
             let undone = self.take_away(record).await.and(deregistered);
             return Err(match undone {
-                Ok(_) => error,
+                Ok(()) => error,
                 Err(undo) => anyhow!("{error:#}; what is left of it was not removed: {undo:#}"),
             });
         }
