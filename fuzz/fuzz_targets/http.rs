@@ -15,7 +15,7 @@ use estiva_model::Caller;
 use estiva_schema::{ApiError, Authorizer};
 use estiva_store::backend::Memory;
 use estiva_store::{Schema, Store};
-use estiva_wire::server::{Edge, Limits, serve};
+use estiva_wire::server::{Edge, Limits, Listener, serve};
 use estiva_wire::sigv4::{Credential, CredentialSource, Verification, Verifier};
 use libfuzzer_sys::fuzz_target;
 
@@ -58,7 +58,7 @@ fn start() -> SocketAddr {
             let edge = Edge::new(verifier, Arc::new(Everything), Limits::default())
                 .service(Arc::new(estiva_api_ecs::Endpoint(ecs)));
             let listener = tokio::net::TcpListener::from_std(listener).expect("it is a socket");
-            serve(listener, edge, std::future::pending()).await;
+            serve(vec![Listener::Tcp(listener)], edge, std::future::pending()).await;
         });
     });
     address
