@@ -149,7 +149,7 @@ impl Cgroup {
         // Frozen, nothing forks between the reading of a list and its last kill; the signal is taken on thawing.
         self.freeze(true);
         let killed = self.kill_listed();
-        self.freeze(false);
+        self.thaw_subtree();
         killed
     }
 
@@ -190,23 +190,17 @@ impl Cgroup {
         states.into_iter().any(|state| state.lines().any(|line| line == text))
     }
 
-    /// Best effort: a group without a freezer is killed unfrozen.
-    fn freeze(&self, frozen: bool) {
-        let (file, value) = match (self.unified, frozen) {
-            (true, true) => ("cgroup.freeze", "1"),
-            (true, false) => ("cgroup.freeze", "0"),
-            (false, true) => ("freezer.state", "FROZEN"),
-            (false, false) => ("freezer.state", "THAWED"),
-        };
+    /// Also what a shim that was killed has left frozen: on v1 such a process does not take even SIGKILL, and a group above that is
+    /// thawed does not thaw it.
+    fn thaw_subtree(&self) {
         for dir in &self.dirs {
-            // Absent in every v1 hierarchy but the freezer's, and after removal.
-            let _ = fs::OpenOptions::new().write(true).open(dir.join(file)).and_then(|mut open| {
-                use std::io::Write;
-                open.write_all(value.as_bytes())
-            });
+            set_frozen(&subtree(dir).unwrap_or_else(|_| vec![dir.clone()]), self.unified, false);
         }
     }
 
+    fn freeze(&self, frozen: bool) {
+        set_frozen(&self.dirs, self.unified, frozen);
+    }
     /// Removes the group and those below it; fine when there is none.
     ///
     /// # Errors
@@ -238,6 +232,23 @@ pub(crate) struct Frozen<'a>(&'a Cgroup);
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         self.0.freeze(false);
+    }
+}
+
+/// Best effort: a group without a freezer is killed unfrozen.
+fn set_frozen(dirs: &[PathBuf], unified: bool, frozen: bool) {
+    let (file, value) = match (unified, frozen) {
+        (true, true) => ("cgroup.freeze", "1"),
+        (true, false) => ("cgroup.freeze", "0"),
+        (false, true) => ("freezer.state", "FROZEN"),
+        (false, false) => ("freezer.state", "THAWED"),
+    };
+    for dir in dirs {
+        // Absent in every v1 hierarchy but the freezer's, and after removal.
+        let _ = fs::OpenOptions::new().write(true).open(dir.join(file)).and_then(|mut open| {
+            use std::io::Write;
+            open.write_all(value.as_bytes())
+        });
     }
 }
 

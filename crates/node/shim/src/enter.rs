@@ -107,8 +107,8 @@ fn read_number(pipe: &OwnedFd) -> io::Result<Option<Pid>> {
     Ok((read == number.len()).then(|| Pid::from_raw(i32::from_ne_bytes(number))))
 }
 
-/// Of numbers that are not positive the kernel makes groups of processes.
-fn is_own_child(pid: Pid) -> bool {
+/// Whether the process, which may have ended, is a child that was not reaped: then the number is its own. Of numbers that are not positive the kernel makes groups of processes.
+pub(crate) fn is_own_child(pid: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     pid.as_raw() > 0 && waitid(Id::Pid(pid), flags).is_ok()
 }

@@ -14,12 +14,14 @@ use std::{
     convert::Infallible,
     ffi::{CStr, CString, NulError, OsStr},
     fs, io,
+    ops::Range,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use crate::{init, oci::Capability, seccomp};
@@ -86,8 +88,12 @@ fn tell(pipe: RawFd, reason: &str) {
 pub(crate) fn wait_for_exec(pipe: &OwnedFd) -> io::Result<Result<(), String>> {
     let mut reason = vec![0; REASON_BYTES_MAX];
     let mut filled = 0;
+    // One for all of it: who traces the process could send byte by byte.
+    let deadline = Instant::now() + Duration::from_millis(EXEC_WAIT_MS_MAX.into());
     while filled < reason.len() {
-        if poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], EXEC_WAIT_MS_MAX)? == 0 {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let left = u16::try_from(left).unwrap_or(EXEC_WAIT_MS_MAX);
+        if poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left)? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
         match unistd::read(pipe.as_raw_fd(), &mut reason[filled..]) {
@@ -123,6 +129,8 @@ pub(crate) struct ContainerExecutor {
     pub init: Option<RawFd>,
     /// What the process inherits of the shim's descriptors, by number, beside those above.
     pub inherited: Vec<RawFd>,
+    /// See [`arguments`].
+    pub arguments: Range<usize>,
     /// The program's path: found by `validate`, used by `exec`.
     pub program: Rc<RefCell<Option<CString>>>,
 }
@@ -153,7 +161,7 @@ impl ContainerExecutor {
             unsafe { libc::close(*fd) };
         }
         let failed = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
-        hide_arguments();
+        hide_arguments(&self.arguments);
         // What the process is going to be may be looked into by those with CAP_SYS_PTRACE alone.
         nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
         if self.filter {
@@ -198,17 +206,23 @@ impl ContainerExecutor {
     }
 }
 
-/// Until the exec the process has the shim's command line, and so a path of the host's. `PR_SET_MM` would need `CAP_SYS_RESOURCE`, which
-/// the machine may withhold.
-fn hide_arguments() {
+/// Where this process has its command line in memory, and so have those that it forks.
+pub(crate) fn arguments() -> Range<usize> {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields 48 and 49 of proc(5), counted from the third, which follows the name in parentheses.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(45);
     let bounds: Vec<usize> = fields.take(2).filter_map(|field| field.parse().ok()).collect();
-    if let [start, end] = bounds[..] {
-        // SAFETY: where the kernel says that this process's arguments are, on its initial stack; nothing reads them any more.
-        unsafe { std::ptr::write_bytes(start as *mut u8, 0, end.saturating_sub(start)) };
+    if let [start, end] = bounds[..] { start..end } else { 0..0 }
+}
+
+/// Until the exec the process has the shim's command line, and so a path of the host's. `PR_SET_MM` would need `CAP_SYS_RESOURCE`, which
+/// the machine may withhold. The place is the shim's word: a container's `/proc` may be a stranger's.
+fn hide_arguments(place: &Range<usize>) {
+    if place.is_empty() {
+        return;
     }
+    // SAFETY: where the kernel has said that the arguments are, on the initial stack; nothing reads them any more.
+    unsafe { std::ptr::write_bytes(place.start as *mut u8, 0, place.len()) };
 }
 
 fn collect<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Result<Vec<CString>, NulError> {

@@ -7,6 +7,7 @@
 
 use std::{
     convert::Infallible,
+    fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ use nix::{
 use seccompiler::BpfProgram;
 
 use crate::{
+    enter::is_own_child,
     executor::{StartPipe, limit_bounding, limit_held, reset_signals, wait_for_exec},
     init,
     rootfs::Mounts,
@@ -39,7 +41,9 @@ const USER: u32 = 65_534;
 #[derive(Debug)]
 pub(super) struct Anchor {
     process: Pid,
-    pid_namespace: bool,
+    /// The namespaces, if they are shared. Held open: a container may make the process end, and its number be another's then.
+    pid_namespace: Option<File>,
+    ipc_namespace: Option<File>,
     /// Of the shared IPC namespace.
     shm: Option<PathBuf>,
     _mounts: Mounts,
@@ -78,15 +82,20 @@ impl Anchor {
             process if process > 0 => Pid::from_raw(process),
             _ => return Err(io::Error::last_os_error()),
         };
-        let anchor = Self {
+        // From here on its drop ends the process.
+        let mut anchor = Self {
             process,
-            pid_namespace: task.shared_pid_namespace,
+            pid_namespace: None,
+            ipc_namespace: None,
             shm: task.shared_ipc_namespace.then_some(shm),
             _mounts: mounts,
         };
         let failed =
             |reason| io::Error::other(format!("cannot start the process that holds the task's namespaces: {reason}"));
         wait_for_exec(&start.into_read())?.map_err(failed)?;
+        let open = |kind: &str| File::open(format!("/proc/{process}/ns/{kind}"));
+        anchor.pid_namespace = task.shared_pid_namespace.then(|| open("pid")).transpose()?;
+        anchor.ipc_namespace = task.shared_ipc_namespace.then(|| open("ipc")).transpose()?;
         Ok(Some(anchor))
     }
 
@@ -97,24 +106,27 @@ impl Anchor {
 
     /// The PID namespace's file, if it is shared.
     pub(super) fn pid_namespace(&self) -> Option<PathBuf> {
-        self.pid_namespace.then(|| self.namespace("pid"))
+        self.pid_namespace.as_ref().map(held)
     }
 
     /// The IPC namespace's file and where its `/dev/shm` comes from, if it is shared.
     pub(super) fn ipc_namespace(&self) -> Option<(PathBuf, &Path)> {
-        self.shm.as_deref().map(|shm| (self.namespace("ipc"), shm))
+        self.ipc_namespace.as_ref().map(held).zip(self.shm.as_deref())
     }
+}
 
-    fn namespace(&self, kind: &str) -> PathBuf {
-        format!("/proc/{}/ns/{kind}", self.process).into()
-    }
+/// Where others find a file that this process holds open.
+fn held(file: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
 }
 
 impl Drop for Anchor {
     fn drop(&mut self) {
-        // Unreaped, the number is still its own; reaped, the task is ending anyway and nobody has it yet.
-        let _ = nix::sys::signal::kill(self.process, Signal::SIGKILL);
-        let _ = waitpid(self.process, None);
+        // Unreaped, the number is still its own.
+        if is_own_child(self.process) {
+            let _ = nix::sys::signal::kill(self.process, Signal::SIGKILL);
+            let _ = waitpid(self.process, None);
+        }
     }
 }
 

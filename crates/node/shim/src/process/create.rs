@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     cgroup::Cgroup,
-    executor::{ContainerExecutor, NOT_EXECUTABLE, NOT_FOUND, StartPipe},
+    executor::{self, ContainerExecutor, NOT_EXECUTABLE, NOT_FOUND, StartPipe},
     init,
     layout::TaskDir,
     log::Sink,
@@ -182,6 +182,7 @@ fn build(
         start_pipe: start.child_end(),
         init: init.as_ref().map(AsRawFd::as_raw_fd),
         inherited,
+        arguments: executor::arguments(),
         program: Rc::new(RefCell::new(None)),
     };
     let mut builder = ContainerBuilder::new(spec.id.clone(), SyscallType::default())

@@ -332,7 +332,11 @@ impl<'a> Supervisor<'a> {
             _ => {}
         }
         let cgroup = Cgroup::new(&places.cgroup(&spec.name)).map_err(failed)?;
-        let created = self.without_observers(spec, || create(&places, spec, self.anchor.as_ref(), &cgroup, sink));
+        let created = self.without_observers(spec, || {
+            let created = create(&places, spec, self.anchor.as_ref(), &cgroup, sink);
+            // What is half made must not be there when others may look again.
+            created.inspect_err(|_| drop(cgroup.kill()))
+        });
         release_memory();
         match created {
             Ok(created) => {
@@ -404,7 +408,8 @@ impl<'a> Supervisor<'a> {
 
     /// Those that are known by their numbers; what a container left behind when its first process ended is not.
     fn children(&self) -> impl Iterator<Item = Pid> {
-        let containers = self.containers.iter().map(|container| container.pid);
+        let running = self.containers.iter().filter(|container| !container.is_stopped());
+        let containers = running.map(|container| container.pid);
         let execs = self.execs.iter().map(|exec| exec.pid);
         containers.chain(execs).chain(self.anchor.as_ref().map(Anchor::process))
     }

@@ -114,6 +114,24 @@ async fn a_killed_shim_leaves_orphans_that_can_be_killed() {
     assert_eq!(client::kill_orphans(task.dir(), &task.spec).await.unwrap(), orphans, "harmless when repeated");
 }
 
+/// As a shim leaves it that is killed while it sets up another container in the same PID namespace.
+#[tokio::test]
+async fn a_container_that_its_shim_has_left_frozen_is_killed() {
+    let mut task = Task::spawn().await;
+    task.start(&task.shell("frozen", "sleep 1000")).await;
+    let state = task.client.state().await.unwrap();
+    let group = format!("{}/frozen", &task.spec.cgroup[1..]);
+    let unified = Path::new("/sys/fs/cgroup").join(&group).join("cgroup.freeze");
+    let v1 = Path::new("/sys/fs/cgroup/freezer").join(&group).join("freezer.state");
+    if unified.exists() { fs::write(unified, "1") } else { fs::write(v1, "FROZEN") }.unwrap();
+    kill(Pid::from_raw(i32::try_from(state.shim_pid).unwrap()), Signal::SIGKILL).unwrap();
+    while client::liveness(task.dir()) == Liveness::Alive {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    client::kill_orphans(task.dir(), &task.spec).await.unwrap();
+    assert_eq!(task.leftovers(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn what_outlives_the_first_process_is_killed() {
     let mut task = Task::spawn().await;
