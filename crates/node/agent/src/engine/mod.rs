@@ -18,6 +18,7 @@ mod open_files;
 mod prepare;
 mod record;
 mod registry_auth;
+mod remove;
 mod report;
 mod reporter;
 mod storage;

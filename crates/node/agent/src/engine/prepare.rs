@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{StartFailure, with_sources};
 use super::host::Host;
 use super::record::{TaskRecord, id_of};
+use super::remove::remove_tree;
 use super::translate::{self, Surroundings, docker_config};
 use super::volume::{self, VolumeError};
 use super::{firelens, links, open_files, registry_auth, storage};
@@ -388,7 +389,7 @@ pub(super) async fn release(host: &Host, task: &Task, dir: &Path) -> Result<(), 
         fail_point::reach("volumes-released");
         storage::unmount(&dir)?;
         for left in [dir.join("rootfs"), sockets] {
-            match fs::remove_dir_all(left) {
+            match remove_tree(&left) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::mount_point::{is_mount_point, unmount as unmount_all};
+use super::remove::remove_tree;
 
 const GIB: u64 = 1 << 30;
 
@@ -52,7 +53,7 @@ pub(super) async fn mount(task_dir: &Path, gib: u64) -> io::Result<()> {
 pub(super) fn unmount(task_dir: &Path) -> io::Result<()> {
     let (dir, file) = (mount_point(task_dir), image(task_dir));
     unmount_all(&dir)?;
-    for result in [fs::remove_dir_all(&dir), fs::remove_file(&file)] {
+    for result in [remove_tree(&dir), fs::remove_file(&file)] {
         match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::record::RecordError;
+use super::remove::remove_tree;
 use crate::error::AgentError;
 
 const STOP: &str = "stop";
@@ -46,7 +47,7 @@ impl TaskDir {
 
     /// Removes it with all that is in it.
     pub fn remove(&self) -> Result<(), AgentError> {
-        match fs::remove_dir_all(&self.0) {
+        match remove_tree(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(AgentError::io(&self.0)),
         }

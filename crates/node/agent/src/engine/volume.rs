@@ -12,6 +12,7 @@ use estiva_shim::spec::BindMount;
 use nix::mount::{MsFlags, mount};
 
 use super::mount_point::{is_mount_point, unmount};
+use super::remove::remove_tree;
 
 /// Why a volume cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,7 @@ pub(super) fn release(root: &Path) -> io::Result<()> {
     for entry in entries {
         unmount(&entry?.path())?;
     }
-    fs::remove_dir_all(&dir)
+    remove_tree(&dir)
 }
 
 /// Unmounts the devices of shared volumes; their files stay. No task may be left.
