@@ -13,6 +13,7 @@ test: setup
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo nextest run --workspace --locked
 	cargo build --locked -p estiva
+	tools/setup-tools
 	cd tests && ../.venv/bin/python -m pytest
 
 bench: setup
